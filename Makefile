@@ -1,0 +1,61 @@
+# The two commands of the README, and what CI and pre-commit call.
+# All set-up happens here, in an environment of the repository's own (.venv).
+PYTHON ?= python3
+BACKENDS ?= tensorflow jax
+# The release that is tested. PyPI's build for Linux brings CUDA, some gigabytes; for a
+# CPU alone: make test TORCH="torch --index-url <PyTorch's index of CPU builds>".
+TORCH ?= torch==2.13.0
+
+BIN := .venv/bin
+export TF_CPP_MIN_LOG_LEVEL ?= 3
+
+# glibc gives back what TensorFlow frees in every step; on virtual machines the page faults
+# that follow can take longer than the training.
+KEEP := MALLOC_MMAP_THRESHOLD_=4000000000 MALLOC_TRIM_THRESHOLD_=8000000000
+
+.PHONY: help demo test lint format clean
+.DEFAULT_GOAL := help
+
+help:
+	@echo "make demo                      STT against MultiHeadAttention on scenes (minutes)"
+	@echo "make test                      the tests, on BACKENDS=\"$(BACKENDS)\""
+	@echo "make lint                      ruff and mypy"
+	@echo "make format                    ruff, with its fixes"
+
+.venv/installed: pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.11")'
+	$(PYTHON) -m venv .venv
+	@echo "Installing Keras, TensorFlow, JAX and tools into .venv; this takes minutes."
+	$(BIN)/pip install --quiet --disable-pip-version-check --editable ".[dev]"
+	@touch $@
+
+.venv/installed-torch: .venv/installed
+	$(BIN)/pip install --quiet --disable-pip-version-check $(TORCH)
+	@touch $@
+
+demo: .venv/installed
+	@mkdir -p runs/tensorflow_datasets
+	$(KEEP) KERAS_BACKEND=tensorflow $(BIN)/keras-stt compare classify --dataset scenes \
+	  --data-dir runs/tensorflow_datasets --output runs/demo --depth 2 --epochs 6 \
+	  --mixers stt-dense stt-random mha depthwise-conv none
+
+# Keras picks its backend once per process, so each backend is a run of its own. What
+# needs none (drawing, tables, pictures) is tested with the first.
+test: .venv/installed $(if $(filter torch,$(BACKENDS)),.venv/installed-torch)
+	@for backend in $(BACKENDS); do \
+	  echo "== tests on $$backend"; \
+	  KERAS_BACKEND=$$backend $(BIN)/python -m pytest -q $$selected || exit 1; \
+	  selected="-m not(backend_free)"; \
+	done
+
+lint: .venv/installed
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: .venv/installed
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+clean:
+	rm -rf .venv

@@ -1,0 +1,243 @@
+"""The command line, `keras-stt`."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import importlib.util
+import logging
+import os
+import re
+import shlex
+import sys
+import traceback
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+import keras
+
+from keras_stt import __version__
+from keras_stt.experiments.settings import Settings
+from keras_stt.models import MIXERS
+
+BACKENDS = ("tensorflow", "jax", "torch")
+
+#: What `keras-stt compare` needs besides Keras, and what it is installed as.
+COMPARE_PACKAGES = (
+    "importlib_resources",
+    "matplotlib",
+    "tensorflow",
+    "tensorflow_datasets",
+    "tqdm",
+)
+
+
+class _Help(argparse.HelpFormatter):
+    """Help that shows the defaults that there are, as they are typed."""
+
+    def _get_help_string(self, action: argparse.Action) -> str | None:
+        shown = action.default
+        if shown is None or shown is False or "default" in (action.help or ""):
+            return action.help
+        if isinstance(shown, tuple):
+            shown = " ".join(map(str, shown))
+        return f"{action.help} (default: {shown})"
+
+
+class _Parser(argparse.ArgumentParser):
+    """A parser whose errors are one line."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"{self.prog}: error: {message}\n")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs the command line.
+
+    Args:
+        arguments: The arguments; those of the process by default.
+
+    Returns:
+        The exit status: 0, 2 for bad input, 130 when interrupted.
+    """
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    parser = _Parser(
+        prog="keras-stt",
+        description="Attention for image tensors without query-key dot products.",
+    )
+    parser.add_argument("--version", action="version", version=__version__)
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    compare = commands.add_parser("compare", help="compare token mixers")
+    tasks = compare.add_subparsers(required=True, metavar="TASK")
+    _add_classify(tasks)
+    options = parser.parse_args(arguments)
+    try:
+        return options.command(options, arguments)
+    except KeyboardInterrupt:
+        print("\nInterrupted. The same command goes on from here.", file=sys.stderr)
+        return 130
+
+
+def _add_classify(tasks: Any) -> None:
+    parser = tasks.add_parser(
+        "classify",
+        help="image classification",
+        description="Trains one image classifier per token mixer, all else equal, and "
+        "writes a table, results.json, pictures and report.html. Stopped at any "
+        "moment, the same command goes on.",
+        formatter_class=_Help,
+    )
+    parser.set_defaults(command=_classify)
+    add = parser.add_argument
+    add(
+        "--dataset",
+        help="TensorFlow Datasets name; 'scenes' needs no network",
+    )
+    add("--data-dir", metavar="DIR", help="folder of prepared data sets")
+    add(
+        "--mixers",
+        nargs="+",
+        metavar="MIXER",
+        help=f"among {', '.join(MIXERS)}; all by default",
+    )
+    add("--seeds", nargs="+", type=int, metavar="SEED", help="seeds")
+    add("--epochs", type=int, help="passes over the training images")
+    add("--train-images", type=int, metavar="N", help="training images; all by default")
+    add(
+        "--validation-images",
+        type=int,
+        metavar="N",
+        help="images taken off the training split, to compare learning rates on",
+    )
+    add("--test-images", type=int, metavar="N", help="test images; all by default")
+    add("--image-size", type=int, metavar="PIXELS", help="resize images to a square")
+    add(
+        "--grid",
+        type=_grid,
+        metavar="ROWSxCOLUMNS",
+        help="grid that the blocks work on",
+    )
+    add("--width", type=int, help="channels")
+    add("--depth", type=int, help="blocks")
+    add("--heads", type=int, help="heads", dest="num_heads")
+    add("--mlp-ratio", type=float, help="hidden size of the MLPs / width")
+    add(
+        "--stem",
+        choices=("convolution", "patch"),
+        help="from the image to the grid",
+    )
+    add("--batch-size", type=int, help="images per step")
+    add(
+        "--learning-rate",
+        nargs="+",
+        type=float,
+        metavar="RATE",
+        dest="learning_rates",
+        help="of several, each mixer gets the best on the validation images",
+    )
+    add("--search-epochs", type=int, metavar="N", help="epochs to compare rates by")
+    add("--warmup", type=float, help="share of the steps")
+    add("--weight-decay", type=float, help="decoupled weight decay")
+    add(
+        "--flip",
+        action=argparse.BooleanOptionalAction,
+        help="mirror half of the training images",
+    )
+    add("--shift", type=int, metavar="PIXELS", help="random translation")
+    add("--output", type=Path, metavar="DIR", help="default: runs/classify-DATASET")
+    add("--backend", choices=BACKENDS, help="default: Keras's, by KERAS_BACKEND")
+    add("--quiet", action="store_true", help="no progress")
+    defaults = {field.name: field.default for field in dataclasses.fields(Settings)}
+    parser.set_defaults(**defaults | {"grid": "x".join(map(str, Settings.grid))})
+
+
+def _grid(text: str) -> tuple[int, int]:
+    try:
+        rows, columns = (int(size) for size in text.lower().split("x"))
+    except ValueError:
+        rows = columns = 0
+    if rows < 1 or columns < 1:
+        raise argparse.ArgumentTypeError(f"expected ROWSxCOLUMNS, received {text!r}")
+    return rows, columns
+
+
+def _classify(options: argparse.Namespace, arguments: list[str]) -> int:
+    try:
+        _check_backend(options.backend, arguments)
+        _check_packages()
+        from keras_stt.experiments.classify import Comparison
+
+        fields = [field.name for field in dataclasses.fields(Settings)]
+        chosen: dict[str, Any] = {name: getattr(options, name) for name in fields}
+        for name in ("mixers", "seeds", "learning_rates"):
+            chosen[name] = tuple(chosen[name])
+        settings = Settings(**chosen)
+        # It takes models that are trained one after another for a mistake.
+        logging.getLogger("tensorflow").setLevel(logging.ERROR)
+        name = settings.dataset.replace("/", "-")
+        comparison = Comparison(
+            settings,
+            options.output or Path("runs") / f"classify-{name}",
+            data_dir=options.data_dir,
+            command=_command(arguments),
+            progress=not options.quiet,
+        )
+        results = comparison.run()
+    except (ImportError, OSError, ValueError) as error:
+        if isinstance(error, ValueError) and not _raised_here(error):
+            raise
+        message = " ".join(str(error).split())
+        print(f"keras-stt: error: {message}", file=sys.stderr)
+        return 2
+    from keras_stt.experiments.table import terminal_table
+
+    print(terminal_table(results))
+    print(f"\nReport: {comparison.folder / 'report.html'}")
+    return 0
+
+
+def _raised_here(error: Exception) -> bool:
+    """Whether this package says what is wrong; any other error is a defect, and shows.
+
+    Keras raises `ValueError` too.
+    """
+    *_, (frame, _) = traceback.walk_tb(error.__traceback__)
+    return Path(frame.f_code.co_filename).is_relative_to(Path(__file__).parent)
+
+
+def _check_backend(backend: str | None, arguments: list[str]) -> None:
+    """Starts the command anew where another backend than the running one is wanted."""
+    running = keras.backend.backend()
+    if backend is None or backend == running:
+        if running not in BACKENDS:
+            raise ValueError(
+                f"The backend must be one of {', '.join(BACKENDS)}. Received: {running}"
+            )
+        return
+    if importlib.util.find_spec(backend) is None:
+        raise ValueError(
+            f"The backend must be installed: pip install 'keras-stt[{backend}]'. "
+            f"Received: --backend {backend}"
+        )
+    # Keras chooses its backend when it is imported, which it is by now.
+    os.environ["KERAS_BACKEND"] = backend
+    os.execv(  # noqa: S606 - this very interpreter, with the arguments it got
+        sys.executable, [sys.executable, "-m", "keras_stt", *arguments]
+    )
+
+
+def _check_packages() -> None:
+    missing = [p for p in COMPARE_PACKAGES if importlib.util.find_spec(p) is None]
+    if missing:
+        raise ValueError(
+            "Comparisons need further packages: "
+            "pip install 'keras-stt[compare,tensorflow]'. "
+            f"Missing: {', '.join(missing)}"
+        )
+
+
+def _command(arguments: list[str]) -> str:
+    """The command line for the record, without folders of this machine."""
+    shown = [re.sub(r"^(--[\w-]+=)?[/~].*", r"\1DIR", text) for text in arguments]
+    return shlex.join(["keras-stt", *shown])

@@ -1,0 +1,1 @@
+"""Experiments: data, training, measures and the report of a comparison."""

@@ -1,0 +1,396 @@
+"""The results of a comparison: their schema, measures, statistics and files.
+
+`results.json` (schema 1) is one object::
+
+    schema       1
+    task         "classify"
+    finished     true once every mixer has every seed and every measure
+    command      the command line that made it
+    backend      "tensorflow", "jax" or "torch"
+    versions     {package: version}, "python" among them
+    device       {"kind": "cpu" | "gpu", "name", "count", "system"}
+    dataset      {"name", "version", "class_names", "train_images",
+                  "validation_images", "test_images", "image_shape"}
+    settings     every option, as in `keras_stt.experiments.settings.Settings`:
+                 "mixers", "seeds", "epochs", "train_images", "grid", "width", ...
+    search       null, or {mixer: {"runs": [{"learning_rate",
+                 "validation_accuracy"}, ...], "best": learning rate}}
+    mixers       {mixer: entry}, in the order of settings.mixers
+
+and the entry of a mixer has
+
+    learning_rate   the rate it was trained with
+    history         one object per seed, each with one number per epoch under
+                    "loss" and "accuracy" on the training images; null where one
+                    was not finite
+    <measure>       for every name in `MEASURES`:
+                    {"mean", "std", "median", "runs"} as `summary` makes it, or
+                    null where the platform cannot tell
+
+Units as stored: accuracies are shares in [0, 1], with one run per seed; noise has
+its standard deviation in units of the [0, 1] pixel range; FGSM steps are in 255ths
+of it; `training_seconds` is the wall time of a whole run; multiply-adds are per
+image, forward; `*_ms` are milliseconds per batch, whose runs are interleaved
+repeats (the median counts); `peak_step_bytes` is in bytes. `mixer_parameters` and
+`mixer_multiply_adds` are those of one mixer layer alone.
+
+Files of an unfinished comparison have the same form: mixers or measures may be
+missing, and `runs` may be shorter than `settings.seeds`.
+"""
+
+import importlib.metadata
+import json
+import math
+import os
+import platform
+import statistics
+import sys
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+SCHEMA = 1
+NOISE_STRENGTHS = (0.05, 0.1, 0.2)
+FGSM_STRENGTHS = (2, 8)
+MISSING = "–"
+
+Results = dict[str, Any]
+Summary = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Measure:
+    """One measured quantity: what it is called and how it is shown.
+
+    Args:
+        name: Key in a mixer's entry.
+        title: Name in prose and on axes.
+        unit: Unit as shown, after `scale`; empty for a plain count.
+        higher_is_better: Which end of the scale is the good one.
+        group: `"accuracy"`, `"noise"`, `"fgsm"`, `"size"`, `"cost"`,
+            `"training"` or `"layer"`.
+        heading: Two short lines over a column.
+        scale: Factor from the stored to the shown unit.
+        digits: Decimals shown.
+        strength: Of the disturbance: σ of the noise, or ε of FGSM in 255ths.
+        statistic: The entry of the summary that counts.
+    """
+
+    name: str
+    title: str
+    unit: str
+    higher_is_better: bool
+    group: str
+    heading: tuple[str, str]
+    scale: float = 1.0
+    digits: int = 1
+    strength: float = 0.0
+    statistic: str = "mean"
+
+    @property
+    def has_spread(self) -> bool:
+        """Whether the spread over the runs is shown: for accuracies it is."""
+        return self.group in ("accuracy", "noise", "fgsm")
+
+    @property
+    def label(self) -> str:
+        """Title with unit, for an axis."""
+        return f"{self.title} ({self.unit})" if self.unit else self.title
+
+    def value(self, found: Summary | None) -> float | None:
+        """The value that counts, in the shown unit; None where it is missing."""
+        stored = found.get(self.statistic) if found else None
+        return None if stored is None else stored * self.scale
+
+    def number(self, value: float) -> str:
+        """A number in the shown unit, as text without the unit."""
+        # Small costs would be left with one significant digit.
+        extra = int(self.digits == 1 and not self.has_spread and abs(value) < 1)
+        return f"{value:,.{self.digits + extra}f}"
+
+    def text(self, found: Summary | None, between: str = " ± ") -> str:
+        """The value, with its spread where there is one; "–" where it is missing."""
+        value = self.value(found)
+        if found is None or value is None:
+            return MISSING
+        if not self.has_spread or len(found["runs"]) < 2:
+            return self.number(value)
+        return self.number(value) + between + self.number(found["std"] * self.scale)
+
+
+def _accuracy(
+    name: str, title: str, group: str, over: str, under: str, strength: float = 0.0
+) -> Measure:
+    return Measure(name, title, "%", True, group, (over, under), 100.0, 1, strength)
+
+
+def _cost(
+    name: str,
+    title: str,
+    unit: str,
+    group: str,
+    over: str,
+    under: str,
+    scale: float = 1.0,
+    digits: int = 1,
+) -> Measure:
+    # A slow moment of the machine must not count: times are medians.
+    statistic = "median" if group in ("cost", "training") else "mean"
+    return Measure(
+        name, title, unit, False, group, (over, under), scale, digits, 0.0, statistic
+    )
+
+
+_MEASURES = (
+    _accuracy("test_accuracy", "test accuracy", "accuracy", "test", "%"),
+    *(
+        _accuracy(
+            f"accuracy_noise_{sigma:g}",
+            f"accuracy under noise of σ = {sigma:g}",
+            *("noise", "noise", f"{sigma:g}"),
+            strength=sigma,
+        )
+        for sigma in NOISE_STRENGTHS
+    ),
+    *(
+        _accuracy(
+            f"accuracy_fgsm_{step}_255",
+            f"accuracy under FGSM of ε = {step}/255",
+            *("fgsm", "FGSM", f"{step}/255"),
+            strength=step,
+        )
+        for step in FGSM_STRENGTHS
+    ),
+    _cost("parameters", "parameters", "", "size", "param-", "eters", digits=0),
+    _cost("multiply_adds", "multiply-adds per image", "M", "size", "MACs", "M", 1e-6),
+    _cost("training_step_ms", "training step", "ms", "cost", "step", "ms"),
+    _cost("inference_ms", "inference", "ms", "cost", "infer.", "ms"),
+    _cost("peak_step_bytes", "peak memory", "MiB", "cost", "peak", "MiB", 2.0**-20, 0),
+    _cost(
+        "training_seconds", "training run", "s", "training", "training", "s", digits=0
+    ),
+    _cost(
+        "mixer_parameters",
+        "parameters of one mixer layer",
+        *("", "layer", "one layer:", "parameters"),
+        digits=0,
+    ),
+    _cost(
+        "mixer_multiply_adds",
+        "multiply-adds of one mixer layer",
+        *("M", "layer", "one layer:", "MACs M"),
+        scale=1e-6,
+        digits=2,
+    ),
+)
+
+#: Every measure by its name. Tables, figures and the report are made from this.
+MEASURES: dict[str, Measure] = {measure.name: measure for measure in _MEASURES}
+
+
+def measures(*groups: str) -> list[Measure]:
+    """The measures of the given groups, in the order of `MEASURES`."""
+    return [measure for measure in MEASURES.values() if measure.group in groups]
+
+
+def summary(values: Iterable[float]) -> Summary:
+    """Mean, sample standard deviation (ddof=1), median and the runs themselves.
+
+    Args:
+        values: One number per run, at least one, all finite.
+
+    Returns:
+        `{"mean", "std", "median", "runs"}`; the deviation of a single run is 0.0.
+
+    Raises:
+        ValueError: If there is no value, or one is not finite.
+    """
+    runs = [float(value) for value in values]
+    if not runs or not all(math.isfinite(run) for run in runs):
+        raise ValueError(
+            f"summary expects at least one value, all finite. Received: {runs}"
+        )
+    return {
+        "mean": statistics.fmean(runs),
+        "std": statistics.stdev(runs) if len(runs) > 1 else 0.0,
+        "median": statistics.median(runs),
+        "runs": runs,
+    }
+
+
+def check(results: Results) -> Results:
+    """Return the results if they are of a schema that this version can read.
+
+    Raises:
+        ValueError: If `results` is not an object of schema 1.
+    """
+    if not isinstance(results, dict) or results.get("schema") != SCHEMA:
+        found = results.get("schema") if isinstance(results, dict) else results
+        raise ValueError(f"Expected results of schema {SCHEMA}. Received: {found!r}")
+    return results
+
+
+def mixers(results: Results) -> list[str]:
+    """Names of all mixers, finished or not, in the order of the settings."""
+    named = results.get("settings", {}).get("mixers", [])
+    return list(dict.fromkeys([*named, *results.get("mixers", {})]))
+
+
+def found(results: Results, mixer: str, measure: Measure) -> Summary | None:
+    """Summary of a measure of a mixer; None where it is missing."""
+    return results.get("mixers", {}).get(mixer, {}).get(measure.name)
+
+
+def seeds_done(results: Results, mixer: str) -> int:
+    """Number of seeds whose test accuracy is known."""
+    accuracy = found(results, mixer, MEASURES["test_accuracy"])
+    return len(accuracy["runs"]) if accuracy else 0
+
+
+def values(results: Results, measure: Measure) -> dict[str, float]:
+    """The value of a measure, in the shown unit, for the mixers that have it."""
+    return {
+        mixer: value
+        for mixer in mixers(results)
+        if (value := measure.value(found(results, mixer, measure))) is not None
+    }
+
+
+def ranked(results: Results) -> list[str]:
+    """The mixers with a test accuracy, the most accurate first."""
+    means = values(results, MEASURES["test_accuracy"])
+    return sorted(means, key=lambda mixer: -means[mixer])
+
+
+def write_bytes(path: str | os.PathLike[str], data: bytes) -> None:
+    """Write a file atomically: readers see the old file or the whole new one.
+
+    Args:
+        path: File to write; its folder must exist.
+        data: Its content.
+    """
+    path = Path(path)
+    # The same folder, because os.replace is atomic only within one file system.
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with temporary.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_json(path: str | os.PathLike[str], data: Any) -> None:
+    """Write a JSON file atomically.
+
+    NumPy scalars and arrays become numbers and lists.
+
+    Args:
+        path: File to write; its folder must exist.
+        data: What to write.
+
+    Raises:
+        ValueError: If a number is not finite (JSON has no NaN).
+        TypeError: If something has no JSON form.
+    """
+    try:
+        text = json.dumps(
+            data, indent=1, allow_nan=False, ensure_ascii=False, default=_plain
+        )
+    except ValueError as error:
+        raise ValueError(
+            f"Expected finite numbers to write to {Path(path).name}. Received: {error}"
+        ) from error
+    write_bytes(path, (text + "\n").encode())
+
+
+def _plain(value: Any) -> Any:
+    if hasattr(value, "tolist"):
+        return value.tolist()
+    raise TypeError(f"Expected a value with a JSON form. Received: {value!r}")
+
+
+def read_json(path: str | os.PathLike[str]) -> Any:
+    """Read a JSON file.
+
+    Raises:
+        ValueError: If there is no such file, or it does not hold JSON.
+    """
+    try:
+        return json.loads(Path(path).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ValueError(
+            f"Expected a readable JSON file. Received: {path} ({error})"
+        ) from error
+
+
+# What a backend consists of; the first name is the one it is imported by.
+_BACKENDS = {"tensorflow": ["tensorflow"], "jax": ["jax", "jaxlib"], "torch": ["torch"]}
+# TensorFlow is distributed under several names that hold the same package.
+_OTHER_NAMES = {"tensorflow": ["tensorflow-cpu", "tensorflow-intel", "tf-nightly"]}
+
+
+def environment(backend: str) -> dict[str, dict[str, Any]]:
+    """What the numbers were measured with, without host names or paths.
+
+    Args:
+        backend: `"tensorflow"`, `"jax"` or `"torch"`.
+
+    Returns:
+        `{"versions": {package: version}, "device": {"kind", "name", "count",
+        "system"}}`; packages that are not installed are left out, and `count` is
+        the number of processor cores this process may use. The device is the
+        processor: a caller that runs on a GPU replaces `kind`, `name` and `count`.
+
+    Raises:
+        ValueError: If the backend is unknown.
+    """
+    if backend not in _BACKENDS:
+        raise ValueError(
+            f"Expected a backend of {', '.join(_BACKENDS)}. Received: {backend!r}"
+        )
+    packages = ["keras_stt", "keras", *_BACKENDS[backend], "numpy"]
+    versions = {
+        package: version
+        for package in [*packages, "tensorflow_datasets"]
+        if (version := _version(package)) is not None
+    }
+    return {
+        "versions": versions | {"python": platform.python_version()},
+        "device": {
+            "kind": "cpu",
+            "name": _processor(),
+            "count": _cores(),
+            "system": f"{platform.system()} {platform.machine()}".strip(),
+        },
+    }
+
+
+def _version(package: str) -> str | None:
+    for distribution in [package, *_OTHER_NAMES.get(package, [])]:
+        try:
+            return importlib.metadata.version(distribution)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    # A source tree that was not installed still knows its own version.
+    return getattr(sys.modules.get(package), "__version__", None)
+
+
+def _processor(path: str = "/proc/cpuinfo") -> str:
+    try:
+        for line in Path(path).read_text(encoding="utf-8").splitlines():
+            key, _, value = line.partition(":")
+            if key.strip() == "model name" and value.strip():
+                return value.strip()
+    except (OSError, UnicodeDecodeError):
+        pass
+    return platform.processor() or platform.machine() or "unknown processor"
+
+
+def _cores() -> int:
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1

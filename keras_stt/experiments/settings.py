@@ -1,0 +1,177 @@
+"""What a comparison is, and whether a folder holds it already."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import keras
+
+from keras_stt import __version__
+from keras_stt.experiments.results import read_json
+from keras_stt.experiments.training import Recipe
+from keras_stt.models import MIXERS
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What a comparison is, but for the folders.
+
+    Attributes:
+        dataset: A TensorFlow Datasets name, or `"scenes"`.
+        mixers: Names in `keras_stt.models.MIXERS`.
+        seeds: Seeds of the training runs.
+        train_images: Number of training images; `None` for all.
+        validation_images: Number of images, the last of the training split, on which
+            the learning rates are compared; left out of the training images.
+        test_images: Number of test images; `None` for all.
+        image_size: Height and width that images are resized to; `None` to leave them.
+        grid: Rows and columns on which the blocks work.
+        width: Number of channels.
+        depth: Number of blocks.
+        num_heads: Number of heads.
+        mlp_ratio: Hidden size of the MLPs, in channels.
+        stem: `"convolution"` or `"patch"`.
+        learning_rates: One learning rate for all mixers; of several, each mixer gets
+            the one with the best validation accuracy.
+        search_epochs: Epochs of the runs that compare learning rates; `None` for as
+            many as in training.
+        epochs: Passes over the training images.
+        batch_size: Images per step.
+        warmup: Share of the steps in which the learning rate rises from 0.
+        weight_decay: Decoupled weight decay.
+        flip: Whether half of the training images are mirrored.
+        shift: Largest random translation of training images, in pixels.
+    """
+
+    dataset: str = "scenes"
+    mixers: tuple[str, ...] = tuple(MIXERS)
+    seeds: tuple[int, ...] = (0,)
+    train_images: int | None = None
+    validation_images: int = 0
+    test_images: int | None = None
+    image_size: int | None = None
+    grid: tuple[int, int] = (8, 8)
+    width: int = 64
+    depth: int = 4
+    num_heads: int = 4
+    mlp_ratio: float = 2.0
+    stem: str = "convolution"
+    learning_rates: tuple[float, ...] = (2e-3,)
+    search_epochs: int | None = None
+    epochs: int = 6
+    batch_size: int = 128
+    warmup: float = 0.1
+    weight_decay: float = 0.05
+    flip: bool = True
+    shift: int = 0
+
+    def __post_init__(self) -> None:
+        unknown = [mixer for mixer in self.mixers if mixer not in MIXERS]
+        if unknown or not self.mixers:
+            raise ValueError(
+                f"`mixers` must be among {', '.join(MIXERS)}. "
+                f"Received: {', '.join(unknown) or 'none'}"
+            )
+        for name in ("mixers", "seeds", "learning_rates"):
+            values = getattr(self, name)
+            if not values or len(set(values)) != len(values):
+                raise ValueError(
+                    f"`{name}` must hold one value at least, and none twice. "
+                    f"Received: {name}={values}"
+                )
+        if min(self.seeds) < 0 or max(self.seeds) >= 2**32:
+            raise ValueError(
+                f"Seeds must be at least 0 and below 2^32. Received: seeds={self.seeds}"
+            )
+        if not 0 < self.mlp_ratio < math.inf:
+            raise ValueError(
+                "`mlp_ratio` must be positive and finite. "
+                f"Received: mlp_ratio={self.mlp_ratio}"
+            )
+        if len(self.learning_rates) > 1 and self.validation_images < 1:
+            raise ValueError(
+                "Several learning rates are compared on validation images: "
+                "`validation_images` must be at least 1. "
+                f"Received: validation_images={self.validation_images}"
+            )
+        if len(self.learning_rates) == 1 and self.search_epochs is not None:
+            raise ValueError(
+                "`search_epochs` needs several learning rates to compare. "
+                f"Received: search_epochs={self.search_epochs}, "
+                f"learning_rates={self.learning_rates}"
+            )
+        for rate in self.learning_rates:
+            self.recipe(rate)
+        if self.search_epochs is not None:
+            self.recipe(self.learning_rates[0], self.search_epochs)
+
+    def recipe(self, learning_rate: float, epochs: int | None = None) -> Recipe:
+        """The training recipe at a learning rate."""
+        return Recipe(
+            epochs=self.epochs if epochs is None else epochs,
+            batch_size=self.batch_size,
+            learning_rate=learning_rate,
+            warmup=self.warmup,
+            weight_decay=self.weight_decay,
+            flip=self.flip,
+            shift=self.shift,
+        )
+
+
+def identity(settings: Settings, data: str | None = None) -> dict[str, Any]:
+    """What two comparisons in one folder must have in common.
+
+    Args:
+        settings: What to compare.
+        data: What stands for the images, once they are known.
+    """
+    shared = dataclasses.asdict(settings)
+    for free in ("mixers", "seeds"):
+        del shared[free]
+    shared = {
+        "task": "classify",
+        "keras_stt": __version__,
+        "backend": keras.backend.backend(),
+        **shared,
+    }
+    if data is not None:
+        shared["data"] = data
+    return json.loads(json.dumps(shared))
+
+
+def check_folder(folder: Path, expected: dict[str, Any]) -> None:
+    """Raises a `ValueError` if a folder holds anything but a comparison.
+
+    Args:
+        folder: The output folder.
+        expected: The `identity` of the comparison.
+    """
+    if not folder.exists():
+        return
+    if not folder.is_dir():
+        raise ValueError(f"The output must be a folder. Received: the file {folder}")
+    path = folder / "experiment.json"
+    if not path.exists():
+        # Hidden files may be the system's, or ours of a write that was cut off.
+        if any(not entry.name.startswith(".") for entry in folder.iterdir()):
+            raise ValueError(
+                "The output folder must be new, empty, or hold the same comparison. "
+                f"Received: {folder}, which holds something else"
+            )
+        return
+    held = read_json(path)
+    if not isinstance(held, dict):
+        held = {"task": held}
+    differing = [key for key in expected if held.get(key) != expected[key]]
+    if differing:
+        key = differing[0]
+        raise ValueError(
+            "The output folder must be new, empty, or hold the same comparison, here "
+            f"with {key}={expected[key]}. Received: {folder}, which holds one with "
+            f"{key}={held.get(key)}"
+        )

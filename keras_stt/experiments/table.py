@@ -1,0 +1,337 @@
+"""A comparison as text: tables, what came out, and what the numbers do not show."""
+
+import math
+import textwrap
+from typing import Any
+
+from keras_stt.experiments.results import (
+    MEASURES,
+    MISSING,
+    Measure,
+    Results,
+    check,
+    found,
+    measures,
+    mixers,
+    ranked,
+    seeds_done,
+    values,
+)
+
+#: Columns after the mixer's name.
+COLUMNS = measures("accuracy", "noise", "fgsm", "size", "cost")
+WIDTH = 120
+
+_ACCURACY = MEASURES["test_accuracy"]
+
+
+def terminal_table(results: Results) -> str:
+    """The comparison as aligned plain text of at most 120 columns.
+
+    One row per mixer in the order of the settings, two lines of headings, and notes
+    below: what the numbers are, and what is unfinished. The best test accuracy
+    carries a star. Works on partial results.
+
+    Args:
+        results: Results of schema 1 (see `keras_stt.experiments.results`).
+
+    Returns:
+        The text, without a newline at its end.
+    """
+    heads = [["", *(column.heading[0] for column in COLUMNS)]]
+    heads.append(["mixer", *(column.heading[1] for column in COLUMNS)])
+    rows = _cells(results, "±", "{}*")
+    # A column for the star keeps the digits of starred and other rows aligned.
+    for row in (*heads, *rows):
+        row[1] = row[1] if row[1].endswith("*") else row[1] + " "
+    lines = _align([*heads, *rows])
+    rule = "-" * max(map(len, lines))
+    lines = [rule, *lines[:2], rule, *lines[2:], rule]
+    for note in notes(results):
+        lines.extend(_wrap(note))
+    return "\n".join(lines)
+
+
+def markdown_table(results: Results) -> str:
+    """The comparison as a Markdown table, the best test accuracy in bold.
+
+    Args:
+        results: Results of schema 1 (see `keras_stt.experiments.results`).
+
+    Returns:
+        The table and one paragraph of notes, with a newline at the end.
+    """
+    heads = ["mixer", *map(_heading, COLUMNS)]
+    lines = [_pipes(heads), _pipes([":--", *("--:" for _ in COLUMNS)])]
+    lines += [_pipes(row) for row in _cells(results, " ± ", "**{}**")]
+    return "\n".join([*lines, "", " ".join(notes(results, "Bold")), ""])
+
+
+def notes(results: Results, star: str = "*") -> list[str]:
+    """Sentences that belong under a table, the last ones on what is unfinished.
+
+    Args:
+        results: Results of schema 1.
+        star: How the best test accuracy is marked.
+    """
+    settings = results.get("settings", {})
+    seeds = settings.get("seeds", [])
+    names = ", ".join(map(str, seeds))
+    over = (
+        f"mean ± standard deviation over {len(seeds)} seeds ({names})"
+        if len(seeds) > 1
+        else f"one seed ({names}), so without a spread"
+    )
+    batch = settings.get("batch_size")
+    lines = [
+        f"Accuracies in %: {over}.",
+        "Noise is Gaussian, its standard deviation in units of the [0, 1] pixel "
+        "range; FGSM is one signed gradient step.",
+        "Multiply-adds (MACs) are per image, times are medians per batch"
+        + (f" of {batch}" if batch else "")
+        + f"{_where(results)}.",
+    ]
+    if ranked(results):
+        lines.append(f"{star}: best test accuracy.")
+    if any(MISSING in row for row in _cells(results, "", "{}")):
+        lines.append(f"{MISSING}: not measured.")
+    return lines + unfinished(results)
+
+
+def unfinished(results: Results) -> list[str]:
+    """One sentence on what is still missing, or nothing if all is there."""
+    wanted = len(results.get("settings", {}).get("seeds", []))
+    done = {mixer: seeds_done(results, mixer) for mixer in mixers(results)}
+    some = [
+        f"`{mixer}` has {count} of {wanted} seeds"
+        for mixer, count in done.items()
+        if 0 < count < wanted
+    ]
+    none = [f"`{mixer}`" for mixer, count in done.items() if not count]
+    if none:
+        some.append(f"no result yet of {', '.join(none)}")
+    if some:
+        return [f"Unfinished: {'; '.join(some)}."]
+    return [] if results.get("finished") else ["Unfinished: measures are missing."]
+
+
+def outcome(results: Results) -> list[str]:
+    """What came out, in sentences; mixers' names stand in backticks.
+
+    The first says which mixer is best and by how much, the others where the
+    attention baseline stands, what the best STT reaches, and what it costs. A
+    difference of means is held against the spread between seeds: the root of the
+    sum of the two squared standard deviations.
+
+    Args:
+        results: Results of schema 1, also partial ones.
+    """
+    order = ranked(results)
+    if not order:
+        return ["No test accuracy has been measured yet."]
+    best, accuracies = order[0], {name: _text(results, name) for name in order}
+    if len(order) == 1:
+        return [f"`{best}`, the only mixer measured, reaches {accuracies[best]}."]
+    rival = "mha" if "mha" in order[1:] else order[1]
+    now = "So far, " if unfinished(results) else ""
+    lines = [
+        f"{now}`{best}` is the most accurate of {len(order)} mixers at "
+        f"{accuracies[best]}, {_difference(results, best, rival)}."
+    ]
+    if rival != order[1]:
+        lines.append(f"It is {_difference(results, best, order[1])}.")
+    lines.append(_baseline(results))
+    stt = next((name for name in order if name.startswith("stt-")), None)
+    if stt and stt != best:
+        text = f"The best STT, `{stt}`, reaches {accuracies[stt]}"
+        text += "" if stt == order[1] else f", {_difference(results, stt, best)}"
+        if "mha" in order and best != "mha":
+            text += f"; it is {_difference(results, stt, 'mha', False)}"
+        lines.append(text + ".")
+    step = MEASURES["training_step_ms"]
+    times = values(results, step)
+    if stt in times and "mha" in times:
+        one, other = step.number(times[stt]), step.number(times["mha"])
+        lines.append(
+            f"A training step of `{stt}` takes {times[stt] / times['mha']:.2f} times "
+            f"as long as one of `mha` ({one} against {other} ms)."
+        )
+    return lines
+
+
+def _text(results: Results, mixer: str) -> str:
+    return _ACCURACY.text(found(results, mixer, _ACCURACY)) + " %"
+
+
+def _gap(results: Results, one: str, other: str) -> tuple[float, float | None]:
+    """Difference of two accuracies in points, and the spread to hold it against."""
+    pair = [found(results, mixer, _ACCURACY) or {} for mixer in (one, other)]
+    points = _ACCURACY.scale * (pair[0]["mean"] - pair[1]["mean"])
+    if any(len(accuracy["runs"]) < 2 for accuracy in pair):
+        return points, None
+    return points, _ACCURACY.scale * math.hypot(*(each["std"] for each in pair))
+
+
+def _difference(results: Results, one: str, other: str, reached: bool = True) -> str:
+    points, spread = _gap(results, one, other)
+    side = f"{abs(points):.1f} points {'above' if points > 0 else 'below'}"
+    if abs(points) < 0.05:
+        side = "level with"
+    where = f" ({_text(results, other)})" if reached else ""
+    if spread is None:
+        verdict = "with too few seeds to know the spread"
+    elif abs(points) > 2 * spread:
+        verdict = f"more than twice the spread between seeds ({spread:.1f} points)"
+    elif abs(points) > spread:
+        verdict = f"more than the spread between seeds ({spread:.1f} points)"
+        verdict += " but not twice it"
+    else:
+        verdict = f"within the spread between seeds ({spread:.1f} points)"
+    return f"{side} `{other}`{where}, {verdict}"
+
+
+def _baseline(results: Results) -> str:
+    """Whether attention helps at all at this budget; if not, margins say little."""
+    order = ranked(results)
+    if "mha" not in order or "none" not in order:
+        lacking = "none" if "mha" in order else "mha"
+        return (
+            f"Without a result of `{lacking}` it is open whether dot-product attention "
+            "helps at this budget."
+        )
+    points, spread = _gap(results, "mha", "none")
+    text = f"`mha` is {_difference(results, 'mha', 'none')}"
+    if points > 0 and spread is None:
+        return f"{text}; `none` is the same model without mixing."
+    if points > 2 * (spread or 0.0):
+        return f"{text}: dot-product attention helps at this budget."
+    if points > (spread or 0.0):
+        return (
+            f"{text}: dot-product attention helps little at this budget, so read a "
+            "margin over it with care."
+        )
+    return (
+        f"{text}: dot-product attention has not begun to help at this budget, so a "
+        "margin over it says little."
+    )
+
+
+def limits(results: Results) -> list[str]:
+    """What the numbers do not show, as far as the results tell."""
+    settings, data = results.get("settings", {}), results.get("dataset", {})
+    seeds, tested = len(settings.get("seeds", [])), data.get("test_images")
+    lines = [
+        "With a single seed nothing is known about chance."
+        if seeds < 2
+        else f"{seeds} seeds show a spread only roughly; a margin of less than twice "
+        "the spread is a hint, not a finding."
+    ]
+    share = max(values(results, _ACCURACY).values(), default=None)
+    if tested and share is not None:
+        error = math.sqrt(share * (100 - share) / tested)
+        lines.append(
+            f"{tested:,} test images leave a standard error of {error:.1f} points on "
+            f"an accuracy of {share:.0f} %. All mixers see the same images, so "
+            "differences are surer than that, but not free of it."
+        )
+    lines.append(
+        "The best mixer is picked on the images it is then quoted on, which flatters "
+        "its lead a little."
+    )
+    lines.append(
+        "One size of model and one budget of training: other sizes, more images or "
+        "more epochs may turn the order around."
+    )
+    lines.append(_tuning(results))
+    if data.get("name") == "scenes":
+        lines.append(
+            "`scenes` is drawn by a program to need long-range comparison: it shows "
+            "that a mixer can do that, and nothing about photographs."
+        )
+    lines.append(
+        "FGSM is a weak attack of one step, and noise one disturbance of many: neither "
+        "promises robustness."
+    )
+    lines.append(
+        "Times and memory hold for this device, backend and batch size only; multiply-"
+        "adds hold everywhere and predict times poorly."
+    )
+    lines.append(
+        "STT here is this project's reading of a published abstract (arXiv "
+        "2201.01410); no number of that paper is reproduced or contradicted."
+    )
+    return lines
+
+
+def _tuning(results: Results) -> str:
+    search = results.get("search")
+    if not search:
+        return "No learning rate was searched: each mixer might do better with its own."
+    text = "The search was small: more values, or more than one option, may gain more."
+    edge = [f"`{mixer}`" for mixer, entry in search.items() if _at_edge(entry)]
+    if edge:
+        text += (
+            " The best learning rate tried lies at an end of the range, so that a "
+            f"better one may lie beyond, for {', '.join(edge)}."
+        )
+    return text
+
+
+def _at_edge(entry: dict[str, Any]) -> bool:
+    rates = {run["learning_rate"] for run in entry.get("runs", [])}
+    return len(rates) > 1 and entry.get("best") in (min(rates), max(rates))
+
+
+def _where(results: Results) -> str:
+    device = results.get("device", {}).get("name")
+    backend = results.get("backend")
+    return (f" on {device}" if device else "") + (f" with {backend}" if backend else "")
+
+
+def _cells(results: Results, between: str, best: str) -> list[list[str]]:
+    check(results)
+    top = ranked(results)[:1]
+    rows = []
+    for mixer in mixers(results):
+        row = [
+            column.text(found(results, mixer, column), between) for column in COLUMNS
+        ]
+        if mixer in top:
+            row[0] = best.format(row[0])
+        rows.append([mixer, *row])
+    return rows
+
+
+def _heading(column: Measure) -> str:
+    """The heading of a column on one line; disturbances keep their short one."""
+    title = column.title
+    if column.group in ("noise", "fgsm"):
+        title = " ".join(column.heading)
+    return f"{title} ({column.unit})" if column.unit else title
+
+
+def _pipes(cells: list[str]) -> str:
+    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+
+
+def _align(rows: list[list[str]]) -> list[str]:
+    """Rows with equal columns: names to the left, numbers to the right."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    numbers = sum(widths[1:])
+    gap = 3
+    while gap > 1 and widths[0] + numbers + gap * (len(widths) - 1) > WIDTH:
+        gap -= 1
+    widths[0] = min(widths[0], WIDTH - numbers - gap * (len(widths) - 1))
+    lines = []
+    for name, *cells in rows:
+        if len(name) > widths[0]:
+            name = name[: widths[0] - 1] + "…"
+        aligned = [
+            cell.rjust(width) for cell, width in zip(cells, widths[1:], strict=True)
+        ]
+        lines.append((" " * gap).join([name.ljust(widths[0]), *aligned]).rstrip())
+    return lines
+
+
+def _wrap(text: str) -> list[str]:
+    return textwrap.wrap(text, WIDTH, subsequent_indent="  ")

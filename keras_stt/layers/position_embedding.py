@@ -1,0 +1,96 @@
+"""A learned embedding of the positions of a grid."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+import numpy as np
+import numpy.typing as npt
+
+from keras_stt.typing import Shape, Tensor
+
+
+@keras.saving.register_keras_serializable("keras_stt.layers")
+class PositionEmbedding(keras.layers.Layer):
+    """Adds a learned vector to each position of a grid: `Y = X + E`.
+
+    `E` starts as sines and cosines of the coordinates, `sinusoids(E.shape)`, so that
+    near positions start alike and every offset can be told from a dot product.
+
+    Args:
+        initializer: Initializer of `E`. Defaults to `None`: the sinusoids.
+        **kwargs: `name`, `trainable`, `dtype` of `keras.layers.Layer`.
+
+    Call arguments:
+        inputs: Tensor of shape `(B, n_1, …, n_M, C)`; all sizes but `B` known.
+
+    Returns:
+        Tensor of the shape of `inputs`.
+
+    Reference:
+        - Vaswani et al., Attention Is All You Need,
+          [arXiv 1706.03762](https://arxiv.org/abs/1706.03762), section 3.5, for the
+          sinusoids; one axis after the other as in Beyer et al., Better plain ViT
+          baselines, [arXiv 2205.01580](https://arxiv.org/abs/2205.01580). That they are
+          learned from there, and their wavelengths, are this project's choice.
+    """
+
+    def __init__(self, initializer: Any = None, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.initializer = keras.initializers.get(initializer)
+        self.supports_masking = True
+
+    def build(self, input_shape: Shape) -> None:
+        if None in input_shape[1:]:
+            raise ValueError(
+                "All sizes but the batch size must be known: there is one vector per "
+                f"position. Received: input_shape={tuple(input_shape)}"
+            )
+        self.embedding = self.add_weight(
+            shape=input_shape[1:],
+            initializer=self.initializer.clone() if self.initializer else _sinusoidal,
+            name="position_embedding",
+        )
+
+    def call(self, inputs: Tensor) -> Tensor:
+        return inputs + self.embedding
+
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
+        return input_shape
+
+    def get_config(self) -> dict[str, Any]:
+        initializer = keras.initializers.serialize(self.initializer)
+        return {**super().get_config(), "initializer": initializer}
+
+
+def sinusoids(shape: Shape) -> npt.NDArray[np.float64]:
+    """Sines and cosines of the coordinates of a grid.
+
+    The channels take turns: channel `c` belongs to mode `m = c mod M`, and along that
+    mode, alternating, to a sine or a cosine of the coordinate. From one pair of them to
+    the next, wavelengths grow geometrically from 4 to `4·n_m` positions.
+
+    Args:
+        shape: `(n_1, …, n_M, C)`.
+
+    Returns:
+        Array of that shape; a channel's mean square over whole periods is 1/4.
+    """
+    *sizes, channels = shape
+    grid = np.indices(sizes)
+    embedding = np.empty(shape)
+    for channel in range(channels):
+        index, mode = divmod(channel, len(sizes))
+        pair, cosine = divmod(index, 2)
+        # The last pair of this mode; a cosine may be missing.
+        last = (channels - 1 - mode) // len(sizes) // 2
+        wavelength = 4 * sizes[mode] ** (pair / max(1, last))
+        wave = np.cos if cosine else np.sin
+        embedding[..., channel] = wave(2 * np.pi * grid[mode] / wavelength)
+    return embedding / np.sqrt(2)
+
+
+def _sinusoidal(shape: Shape, dtype: Any = None) -> Tensor:
+    """An initializer: `sinusoids` in a variable's dtype."""
+    return keras.ops.convert_to_tensor(sinusoids(shape), dtype)

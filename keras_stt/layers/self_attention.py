@@ -1,0 +1,109 @@
+"""Keras's MultiHeadAttention over all positions of a grid."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+from keras import ops
+
+from keras_stt import ops as stt_ops
+from keras_stt.arguments import check_positive, head_dim
+from keras_stt.typing import Shape, Tensor
+
+
+@keras.saving.register_keras_serializable("keras_stt.layers")
+class SelfAttention(keras.layers.Layer):
+    """Full self-attention on a grid: `keras.layers.MultiHeadAttention`, flattened.
+
+    The `N = Π n_m` positions become one sequence, which lets Keras use its fused
+    attention where the backend has one; the grid is restored behind it. It costs
+    `4·N·C² + 2·N²·C` multiply-adds. Here to be compared with `STT`.
+
+    Args:
+        num_heads: Number of heads.
+        key_dim: Size of a head. Defaults to the number of channels divided by the
+            number of heads.
+        dropout: Dropout rate of the attention weights. Defaults to 0.0.
+        seed: Seed of the dropout.
+        **kwargs: `name`, `trainable`, `dtype` of `keras.layers.Layer`.
+
+    Call arguments:
+        inputs: Tensor of shape `(B, n_1, …, n_M, C)`.
+        mask: Optional boolean tensor of shape `(B, n_1, …, n_M)`, `True` for the
+            positions that may be attended to.
+        use_causal_mask: For inputs of one mode (text): whether position `i` attends to
+            positions `≤ i` only. Defaults to `False`.
+        training: Whether dropout is active.
+
+    Returns:
+        Tensor of the shape of `inputs`.
+    """
+
+    def __init__(
+        self,
+        num_heads: int,
+        key_dim: int | None = None,
+        dropout: float = 0.0,
+        seed: int | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        check_positive("num_heads", num_heads)
+        if key_dim is not None:
+            check_positive("key_dim", key_dim)
+        self.num_heads = num_heads
+        self.key_dim = key_dim
+        self.dropout = dropout
+        self.seed = seed
+        self.supports_masking = True
+
+    def build(self, input_shape: Shape) -> None:
+        channels = input_shape[-1]
+        self.attention = keras.layers.MultiHeadAttention(
+            self.num_heads,
+            self.key_dim or head_dim(channels, self.num_heads, "key_dim"),
+            dropout=self.dropout,
+            seed=self.seed,
+            dtype=self.dtype_policy,
+            name="attention",
+        )
+        sequence = (input_shape[0], None, channels)
+        self.attention.build(sequence, sequence)
+
+    def call(
+        self,
+        inputs: Tensor,
+        mask: Tensor | None = None,
+        use_causal_mask: bool = False,
+        training: bool | None = None,
+    ) -> Tensor:
+        if use_causal_mask and len(inputs.shape) != 3:
+            raise ValueError(
+                "A causal mask needs an input of shape (B, T, C): a grid has no order. "
+                f"Received: inputs.shape={tuple(inputs.shape)}"
+            )
+        sequence = ops.reshape(inputs, (ops.shape(inputs)[0], -1, inputs.shape[-1]))
+        if mask is not None:
+            mask = stt_ops.grid_mask(mask, inputs)
+            mask = ops.reshape(mask, (ops.shape(mask)[0], 1, -1))
+        output = self.attention(
+            sequence,
+            sequence,
+            attention_mask=mask,
+            use_causal_mask=use_causal_mask,
+            training=training,
+        )
+        return ops.reshape(output, ops.shape(inputs))
+
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
+        return input_shape
+
+    def get_config(self) -> dict[str, Any]:
+        return {
+            **super().get_config(),
+            "num_heads": self.num_heads,
+            "key_dim": self.key_dim,
+            "dropout": self.dropout,
+            "seed": self.seed,
+        }

@@ -1,0 +1,151 @@
+"""Cross-attention to a grid by synthesised weights, one vector per mode."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+from keras import ops
+
+from keras_stt import ops as stt_ops
+from keras_stt.arguments import check_positive, head_dim
+from keras_stt.typing import Shape, Tensor
+
+
+@keras.saving.register_keras_serializable("keras_stt.layers")
+class STTCrossAttention(keras.layers.Layer):
+    """Reads a grid with weights that each position of a text synthesises.
+
+    The text `X` has shape `(B, T, C)`, the grid `G` `(B, n_1, …, n_M, C')`. With `h`
+    heads of size `d`:
+
+    1. value: `V = G W_V + b_V`, `(B, n_1, …, n_M, h, d)`;
+    2. per mode `m`: `L_m = gelu(X W_1 + b_1) W_m + b_m`, `(B, h, T, n_m)`, with hidden
+       features that the modes share; `A_m = softmax(L_m)` over the mode, in float32;
+    3. `Y[t] = Σ A_1[t, i_1] ⋯ A_M[t, i_M] · V[i_1, …, i_M]` per head, one mode after
+       the other;
+    4. output: `O = Y W_O + b_O`, `(B, T, C)`.
+
+    The grid is not flattened and no query meets a key: the outer product of the
+    weights `A_1[t] ∘ ⋯ ∘ A_M[t]` is the heat map of position `t`.
+
+    Args:
+        num_heads: Number of heads `h`.
+        value_dim: Size `d` of a head. Defaults to `C / num_heads`.
+        hidden_dim: Size of the hidden features. Defaults to 32.
+        **kwargs: `name`, `trainable`, `dtype` of `keras.layers.Layer`.
+
+    Call arguments:
+        inputs: Tensor of shape `(B, T, C)`: the text.
+        context: Tensor of shape `(B, n_1, …, n_M, C')`: the grid, of known sizes.
+        return_attention_scores: Whether to return the weights too. Defaults to `False`.
+
+    Returns:
+        output: Tensor of the shape of `inputs`.
+        scores: With `return_attention_scores=True`, also a tuple with one tensor `A_m`
+            of shape `(B, num_heads, T, n_m)` per mode.
+
+    Reference:
+        This project's own; the hidden layer is that of the Dense Synthesizer of Tay et
+        al., [arXiv 2005.00743](https://arxiv.org/abs/2005.00743).
+    """
+
+    def __init__(
+        self,
+        num_heads: int,
+        value_dim: int | None = None,
+        hidden_dim: int = 32,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        check_positive("num_heads", num_heads)
+        check_positive("hidden_dim", hidden_dim)
+        if value_dim is not None:
+            check_positive("value_dim", value_dim)
+        self.num_heads = num_heads
+        self.value_dim = value_dim
+        self.hidden_dim = hidden_dim
+
+    def build(self, inputs_shape: Shape, context_shape: Shape) -> None:
+        channels, sizes = inputs_shape[-1], context_shape[1:-1]
+        if None in sizes:
+            raise ValueError(
+                "The grid's sizes must be known: there is a weight per position of "
+                f"each mode. Received: context_shape={tuple(context_shape)}"
+            )
+        value_dim = self.value_dim or head_dim(channels, self.num_heads, "value_dim")
+        self.value_dense = self._dense(self.num_heads * value_dim, "value")
+        self.value_dense.build(context_shape)
+        self.hidden_dense = self._dense(self.hidden_dim, "hidden", "gelu")
+        self.hidden_dense.build(inputs_shape)
+        self.logits_denses = [
+            self._dense(self.num_heads * size, f"logits_{axis}")
+            for axis, size in enumerate(sizes, start=1)
+        ]
+        for dense in self.logits_denses:
+            dense.build((*inputs_shape[:-1], self.hidden_dim))
+        self.output_dense = self._dense(channels, "attention_output")
+        self.output_dense.build((*inputs_shape[:-1], self.num_heads * value_dim))
+
+    def _dense(
+        self, units: int, name: str, activation: str | None = None
+    ) -> keras.layers.Dense:
+        return keras.layers.Dense(
+            units, activation=activation, dtype=self.dtype_policy, name=name
+        )
+
+    def call(
+        self, inputs: Tensor, context: Tensor, return_attention_scores: bool = False
+    ) -> Tensor:
+        hidden = self.hidden_dense(inputs)
+        scores = tuple(self._scores(dense(hidden)) for dense in self.logits_denses)
+        weights = [ops.cast(score, self.compute_dtype) for score in scores]
+        value = self.value_dense(context)
+        *outer, channels = ops.shape(value)
+        value = ops.reshape(value, (*outer, self.num_heads, channels // self.num_heads))
+        modes = len(weights)
+        # (B, h, n_1, …, n_M, d)
+        value = ops.transpose(value, (0, modes + 1, *range(1, modes + 1), modes + 2))
+        # The first mode gets the text's positions in its place, (B, h, T, n_2, …, d)
+        value = stt_ops.mode_product(value, weights[0], 2)
+        for weight in weights[1:]:
+            # (B, h, T, 1, n_m) × (B, h, T, n_m, …, d): the mode goes.
+            value = stt_ops.mode_product(value, ops.expand_dims(weight, 3), 3)
+            value = ops.squeeze(value, axis=3)
+        value = ops.transpose(value, (0, 2, 1, 3))  # (B, T, h, d)
+        output = self.output_dense(
+            ops.reshape(value, (*ops.shape(value)[:2], channels))
+        )
+        return (output, tuple(weights)) if return_attention_scores else output
+
+    def _scores(self, logits: Tensor) -> Tensor:
+        """Weights of a mode, float32, `(B, h, T, n)`."""
+        batch, length, columns = ops.shape(logits)
+        size = columns // self.num_heads
+        logits = ops.reshape(logits, (batch, length, self.num_heads, size))
+        return stt_ops.masked_softmax(ops.transpose(logits, (0, 2, 1, 3)))
+
+    def compute_output_spec(
+        self, inputs: Tensor, context: Tensor, return_attention_scores: bool = False
+    ) -> Any:
+        output = keras.KerasTensor(inputs.shape, dtype=self.compute_dtype)
+        if not return_attention_scores:
+            return output
+        batch, length, _ = inputs.shape
+        return output, tuple(
+            keras.KerasTensor(
+                (batch, self.num_heads, length, size), dtype=self.compute_dtype
+            )
+            for size in context.shape[1:-1]
+        )
+
+    def compute_output_shape(self, inputs_shape: Shape, context_shape: Shape) -> Shape:
+        return inputs_shape
+
+    def get_config(self) -> dict[str, Any]:
+        return {
+            **super().get_config(),
+            "num_heads": self.num_heads,
+            "value_dim": self.value_dim,
+            "hidden_dim": self.hidden_dim,
+        }

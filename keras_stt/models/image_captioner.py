@@ -1,0 +1,297 @@
+"""The image captioner of the comparisons."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import keras
+import numpy as np
+import numpy.typing as npt
+from keras import ops
+
+from keras_stt.arguments import check_positive
+from keras_stt.layers import (
+    CrossAttention,
+    PositionEmbedding,
+    STTBlock,
+    STTCrossAttention,
+)
+from keras_stt.models.image_encoder import encode, mixer_factory
+from keras_stt.models.text_generator import TextGenerator
+from keras_stt.typing import Tensor
+
+CROSS_ATTENTIONS: dict[str, Callable[[int], keras.layers.Layer]] = {
+    "mha": lambda heads: CrossAttention(heads, name="cross_attention"),
+    "stt": lambda heads: STTCrossAttention(heads, name="cross_attention"),
+}
+"""How the text reads the grid, by name: a layer from the number of heads."""
+
+#: Tokens before the words of the vocabulary, as `keras.layers.TextVectorization` has
+#: the first two.
+SPECIAL_TOKENS = ("", "[UNK]", "[START]", "[END]")
+PADDING, UNKNOWN, START, END = range(len(SPECIAL_TOKENS))
+
+
+@keras.saving.register_keras_serializable("keras_stt.models")
+class ImageCaptioner(keras.Model):
+    """Writes captions for images: an encoder on a grid, a causal decoder over text.
+
+    The encoder is that of `image_classifier`: stem, position embedding, blocks on the
+    grid. The decoder embeds the tokens so far; each of its blocks mixes them causally
+    (STT with one mode, or MultiHeadAttention), reads the grid by cross-attention, and
+    ends in an MLP. The grid is never flattened but in the `"mha"` mixers.
+
+    Tokens are numbers: 0 is padding, 1 an unknown word, 2 the start of a text, 3 its
+    end, and from 4 on the words of the vocabulary, which is saved with the model.
+
+    Args:
+        image_shape: Shape of an image, `(height, width, channels)`.
+        vocabulary: The words, distinct.
+        max_length: The longest caption, in words. Defaults to 24.
+        encoder_mixer: A name in `keras_stt.models.MIXERS`. Defaults to `"stt-dense"`.
+        decoder_mixer: A name in `keras_stt.models.MIXERS` that has a causal form: an
+            STT or `"mha"`. Defaults to `"stt-dense"`.
+        cross_attention: `"mha"`: MultiHeadAttention to all positions of the grid;
+            `"stt"`: `STTCrossAttention`. Defaults to `"mha"`.
+        grid: Grid `(rows, columns)` of the encoder. Defaults to `(8, 8)`.
+        width: Number of channels. Defaults to 64.
+        encoder_depth: Number of blocks of the encoder. Defaults to 4.
+        decoder_depth: Number of blocks of the decoder. Defaults to 2.
+        num_heads: Number of heads. Defaults to 4.
+        mlp_ratio: Hidden size of the MLPs, in channels. Defaults to 2.
+        stem: As in `image_classifier`. Defaults to `"convolution"`.
+        dropout: Dropout rate in the blocks and of the embedded tokens. Defaults to 0.1.
+        **kwargs: `name` of `keras.Model`.
+
+    Call arguments:
+        inputs: `{"image": …, "tokens": …}`: float32 images in [0, 1], `(B, height,
+            width, channels)`, and the tokens so far, int32, `(B, max_length + 1)`,
+            that begin with `START`.
+        training: Whether dropout is active.
+
+    Returns:
+        Logits of the next token at each position, float32,
+        `(B, max_length + 1, len(vocabulary) + 4)`.
+
+    Raises:
+        ValueError: For an unknown mixer or cross-attention, or a grid that does not
+            fit.
+
+    Example:
+
+    >>> words = ["a", "cat", "dog"]
+    >>> captioner = keras_stt.models.ImageCaptioner((32, 32, 3), words, max_length=5)
+    >>> captions = captioner.generate(np.zeros((2, 32, 32, 3)))
+    >>> len(captions)
+    2
+    """
+
+    def __init__(
+        self,
+        image_shape: tuple[int, int, int],
+        vocabulary: Sequence[str],
+        max_length: int = 24,
+        encoder_mixer: str = "stt-dense",
+        decoder_mixer: str = "stt-dense",
+        cross_attention: str = "mha",
+        grid: tuple[int, int] = (8, 8),
+        width: int = 64,
+        encoder_depth: int = 4,
+        decoder_depth: int = 2,
+        num_heads: int = 4,
+        mlp_ratio: float = 2,
+        stem: str = "convolution",
+        dropout: float = 0.1,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        check_positive("max_length", max_length)
+        check_positive("decoder_depth", decoder_depth)
+        vocabulary = list(vocabulary)
+        if len(set(vocabulary)) != len(vocabulary) or not vocabulary:
+            raise ValueError(
+                "`vocabulary` must hold one word at least, and none twice. "
+                f"Received: {len(vocabulary)} words, {len(set(vocabulary))} distinct"
+            )
+        if cross_attention not in CROSS_ATTENTIONS:
+            raise ValueError(
+                f"`cross_attention` must be one of {', '.join(CROSS_ATTENTIONS)}. "
+                f"Received: cross_attention={cross_attention!r}"
+            )
+        make_mixer = mixer_factory(decoder_mixer, width, num_heads)
+        if "use_causal_mask" not in inspect.signature(make_mixer().call).parameters:
+            raise ValueError(
+                "`decoder_mixer` must have a causal form, as STT and 'mha' have. "
+                f"Received: decoder_mixer={decoder_mixer!r}"
+            )
+        self._config = {
+            "image_shape": tuple(image_shape),
+            "vocabulary": vocabulary,
+            "max_length": max_length,
+            "encoder_mixer": encoder_mixer,
+            "decoder_mixer": decoder_mixer,
+            "cross_attention": cross_attention,
+            "grid": tuple(grid),
+            "width": width,
+            "encoder_depth": encoder_depth,
+            "decoder_depth": decoder_depth,
+            "num_heads": num_heads,
+            "mlp_ratio": mlp_ratio,
+            "stem": stem,
+            "dropout": dropout,
+        }
+        self.vocabulary = vocabulary
+        self.max_length = max_length
+        image = keras.Input(image_shape, name="image")
+        features = encode(
+            image,
+            mixer=encoder_mixer,
+            grid=grid,
+            width=width,
+            depth=encoder_depth,
+            num_heads=num_heads,
+            mlp_ratio=mlp_ratio,
+            stem=stem,
+            dropout=dropout,
+        )
+        self.image_encoder = keras.Model(image, features, name="image_encoder")
+        self.text_decoder = _text_decoder(
+            features.shape[1:],
+            max_length + 1,
+            len(SPECIAL_TOKENS) + len(vocabulary),
+            make_mixer=make_mixer,
+            make_cross_attention=lambda: CROSS_ATTENTIONS[cross_attention](num_heads),
+            depth=decoder_depth,
+            mlp_ratio=mlp_ratio,
+            dropout=dropout,
+        )
+        # All variables are there; Keras would have it wait for a first call.
+        self.built = True
+        # Not a sublayer: it has this model as its own.
+        self._generators: _Untracked = _Untracked({})
+
+    def call(self, inputs: dict[str, Tensor], training: bool | None = None) -> Tensor:
+        features = self.image_encoder(inputs["image"], training=training)
+        # JAX refuses arrays of NumPy beside its own.
+        tokens = ops.convert_to_tensor(inputs["tokens"])
+        return self.text_decoder([features, tokens], training=training)
+
+    def generate(
+        self,
+        images: npt.ArrayLike,
+        max_length: int | None = None,
+        beam_size: int = 1,
+        length_penalty: float = 1.0,
+        batch_size: int = 32,
+    ) -> list[str]:
+        """Writes a caption for each image.
+
+        The whole search runs in one compiled function per `max_length` and
+        `beam_size`. Ties go to the token, or the beam, with the lower number.
+
+        Args:
+            images: Float32 images in [0, 1], `(B, height, width, channels)`; uint8
+                images are divided by 255.
+            max_length: The longest caption, in words. Defaults to that of the model,
+                which it may not exceed.
+            beam_size: Number of texts that are kept in each step; 1 is greedy.
+            length_penalty: Of the finished texts the one with the greatest
+                `log probability / length^length_penalty` is taken, where the length
+                counts the end token. Has no effect with `beam_size=1`.
+            batch_size: Images per step.
+
+        Returns:
+            One text per image, words with spaces between them.
+
+        Raises:
+            ValueError: For arguments out of range, or images of another shape.
+        """
+        max_length = self.max_length if max_length is None else max_length
+        for name, value in (("max_length", max_length), ("beam_size", beam_size)):
+            check_positive(name, value)
+        if max_length > self.max_length:
+            raise ValueError(
+                f"`max_length` must be at most {self.max_length}, that of the model. "
+                f"Received: max_length={max_length}"
+            )
+        images = np.asarray(images)
+        if images.shape[1:] != self._config["image_shape"]:
+            raise ValueError(
+                f"`images` must have shape (B, *{self._config['image_shape']}). "
+                f"Received: shape {images.shape}"
+            )
+        if not len(images):
+            return []
+        if images.dtype == np.uint8:
+            images = images / np.float32(255)
+        key = (max_length, beam_size, length_penalty)
+        if key not in self._generators.content:
+            self._generators.content[key] = TextGenerator(
+                self,
+                max_length,
+                beam_size,
+                length_penalty,
+                start=START,
+                end=END,
+                excluded=(PADDING, UNKNOWN, START),
+            )
+        tokens = self._generators.content[key].predict(
+            images.astype("float32"), batch_size=batch_size, verbose=0
+        )
+        return [self.text(row) for row in tokens]
+
+    def text(self, tokens: Sequence[int]) -> str:
+        """The words of a row of tokens, up to its end."""
+        words = []
+        for token in map(int, tokens):
+            if token in (END, PADDING):
+                break
+            if token != START:
+                words.append([*SPECIAL_TOKENS, *self.vocabulary][token])
+        return " ".join(words)
+
+    def get_config(self) -> dict[str, Any]:
+        return {"name": self.name, **self._config}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> ImageCaptioner:
+        return cls(**config)
+
+
+class _Untracked:
+    """Hides its content from Keras, which takes all it finds for parts of a model."""
+
+    def __init__(self, content: dict[Any, Any]) -> None:
+        self.content = content
+
+
+def _text_decoder(
+    grid_shape: tuple[int, ...],
+    length: int,
+    num_tokens: int,
+    make_mixer: Callable[[], keras.layers.Layer],
+    make_cross_attention: Callable[[], keras.layers.Layer],
+    depth: int,
+    mlp_ratio: float,
+    dropout: float,
+) -> keras.Model:
+    """From a grid and the tokens so far to the logits of the next ones."""
+    features = keras.Input(grid_shape, name="features")
+    tokens = keras.Input((length,), dtype="int32", name="tokens")
+    width = grid_shape[-1]
+    x = keras.layers.Embedding(num_tokens, width, name="embedding")(tokens)
+    x = PositionEmbedding(name="position")(x)
+    x = keras.layers.Dropout(dropout, name="dropout")(x)
+    for index in range(depth):
+        x = STTBlock(
+            make_mixer(),
+            mlp_ratio=mlp_ratio,
+            dropout=dropout,
+            cross_attention=make_cross_attention(),
+            name=f"block_{index}",
+        )(x, features, use_causal_mask=True)
+    x = keras.layers.LayerNormalization(epsilon=1e-6, name="norm")(x)
+    logits = keras.layers.Dense(num_tokens, dtype="float32", name="logits")(x)
+    return keras.Model([features, tokens], logits, name="text_decoder")

@@ -1,0 +1,78 @@
+"""The image classifier of the comparisons."""
+
+from __future__ import annotations
+
+import keras
+
+from keras_stt.models.image_encoder import MixerChoice, encode
+
+
+def image_classifier(
+    input_shape: tuple[int, int, int],
+    num_classes: int,
+    mixer: MixerChoice = "stt-dense",
+    grid: tuple[int, int] = (8, 8),
+    width: int = 64,
+    depth: int = 4,
+    num_heads: int = 4,
+    mlp_ratio: float = 2,
+    stem: str = "convolution",
+    dropout: float = 0.0,
+    stochastic_depth: float = 0.0,
+    name: str | None = None,
+) -> keras.Model:
+    """Builds an image classifier in which only the token mixer is a choice.
+
+    Stem to a grid of `width` channels, `PositionEmbedding`, `depth` blocks
+    (`STTBlock`), layer normalisation, mean over the grid, dense layer to the logits.
+    The grid is never flattened.
+
+    Args:
+        input_shape: Shape of an image, `(height, width, channels)`.
+        num_classes: Number of classes.
+        mixer: A name in `keras_stt.models.MIXERS`, or a function without arguments
+            that makes a layer for each block. Defaults to `"stt-dense"`.
+        grid: Grid `(rows, columns)` on which the blocks work; the image's height and
+            width must be multiples of it. Defaults to `(8, 8)`.
+        width: Number of channels. Defaults to 64.
+        depth: Number of blocks. Defaults to 4.
+        num_heads: Number of heads of mixers that have some. Defaults to 4.
+        mlp_ratio: Hidden size of the MLPs, in channels. Defaults to 2.
+        stem: `"convolution"`: convolutions 3×3 with stride 2, each with batch
+            normalisation and ReLU (for square strides that are a power of 2);
+            `"patch"`: one convolution of the patch size. Defaults to
+            `"convolution"`.
+        dropout: Dropout rate in the blocks. Defaults to 0.0.
+        stochastic_depth: Stochastic depth of the last block; it rises linearly from
+            0 at the first. Defaults to 0.0.
+        name: Name of the model.
+
+    Returns:
+        A `keras.Model` from images, float32 in [0, 1],
+        `(B, height, width, channels)`, to logits, `(B, num_classes)`.
+
+    Raises:
+        ValueError: For an unknown mixer or stem, or a grid that does not fit.
+
+    Example:
+
+    >>> model = keras_stt.models.image_classifier((32, 32, 3), 10, mixer="stt-random")
+    >>> model.output_shape
+    (None, 10)
+    """
+    inputs = keras.Input(input_shape, name="image")
+    x = encode(
+        inputs,
+        mixer=mixer,
+        grid=grid,
+        width=width,
+        depth=depth,
+        num_heads=num_heads,
+        mlp_ratio=mlp_ratio,
+        stem=stem,
+        dropout=dropout,
+        stochastic_depth=stochastic_depth,
+    )
+    x = keras.layers.GlobalAveragePooling2D(name="mean")(x)
+    logits = keras.layers.Dense(num_classes, dtype="float32", name="logits")(x)
+    return keras.Model(inputs, logits, name=name)

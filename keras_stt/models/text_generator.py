@@ -1,0 +1,114 @@
+"""Greedy and beam search for texts, compiled as a whole."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+from keras import ops
+
+from keras_stt.typing import Tensor
+
+_NEVER = -1e9
+"""Log probability of what must not be chosen; finite, so that sums stay finite."""
+
+
+class TextGenerator(keras.Model):
+    """Searches the most probable texts for images, step by step in a compiled loop.
+
+    All shapes are fixed: a text is `max_length + 1` tokens, the first its start. Each
+    step runs the decoder on all of them and reads the logits behind the last one; the
+    decoder is causal, so what stands behind does not matter. The loop ends once all
+    texts have ended. With `beam_size=1` this is greedy search.
+
+    Args:
+        captioner: Model with `image_encoder` and `text_decoder`.
+        max_length: The longest text, in tokens.
+        beam_size: Number of texts that are kept per image.
+        length_penalty: Of the texts, the one with the greatest
+            `log probability / length^length_penalty` is taken.
+        start: Token of the start of a text.
+        end: Token of its end.
+        excluded: Tokens that no text may contain.
+
+    Call arguments:
+        images: Images as the captioner takes them, `(B, height, width, channels)`.
+
+    Returns:
+        int32 tokens, `(B, max_length + 1)`: the start, the words, the end if the text
+        has one, and 0 behind it.
+    """
+
+    def __init__(
+        self,
+        captioner: keras.Model,
+        max_length: int,
+        beam_size: int,
+        length_penalty: float,
+        start: int,
+        end: int,
+        excluded: Sequence[int],
+    ) -> None:
+        super().__init__(name="text_generator")
+        self.captioner = captioner
+        self.steps = max_length
+        self.beam_size = beam_size
+        self.length_penalty = length_penalty
+        self.start = start
+        self.end = end
+        self.excluded = tuple(excluded)
+        self.built = True
+
+    def call(self, images: Tensor) -> Tensor:
+        K, length = self.beam_size, self.captioner.text_decoder.inputs[1].shape[1]
+        features = self.captioner.image_encoder(images, training=False)
+        batch = ops.shape(features)[0]
+        features = ops.repeat(features, K, axis=0)  # (B·K, …)
+        positions = ops.arange(length)
+        tokens = ops.where(positions == 0, self.start, 0)
+        tokens = ops.broadcast_to(ops.cast(tokens, "int32"), (batch, K, length))
+        # All beams start with the same text: the first alone counts.
+        scores = ops.where(ops.arange(K) == 0, 0.0, _NEVER)
+        scores = ops.broadcast_to(ops.cast(scores, "float32"), (batch, K))
+        ended = ops.zeros((batch, K), dtype="bool")
+
+        def unfinished(step: Any, tokens: Any, scores: Any, ended: Any) -> Any:
+            return ops.logical_not(ops.all(ended))
+
+        def extend(step: Any, tokens: Any, scores: Any, ended: Any) -> Any:
+            logits = self.captioner.text_decoder(
+                [features, ops.reshape(tokens, (-1, length))], training=False
+            )
+            logits = ops.take(logits, step, axis=1)  # (B·K, V)
+            V = logits.shape[-1]
+            numbers = ops.arange(V)
+            for token in self.excluded:
+                logits = ops.where(numbers == token, _NEVER, logits)
+            gains = ops.reshape(ops.log_softmax(logits), (batch, K, V))
+            # A text that has ended goes on in one way, at no cost.
+            stay = ops.where(numbers == 0, 0.0, _NEVER)
+            gains = ops.where(ops.expand_dims(ended, -1), stay, gains)
+            total = ops.reshape(ops.expand_dims(scores, -1) + gains, (batch, K * V))
+            scores, chosen = ops.top_k(total, K)
+            chosen = ops.cast(chosen, "int32")
+            beam, token = chosen // V, chosen % V  # (B, K)
+            tokens = ops.take_along_axis(tokens, ops.expand_dims(beam, -1), axis=1)
+            ended = ops.take_along_axis(ended, beam, axis=1)
+            here = positions == step + 1
+            tokens = ops.where(here, ops.expand_dims(token, -1), tokens)
+            ended = ops.logical_or(ended, token == self.end)
+            return step + 1, ops.cast(tokens, "int32"), scores, ended
+
+        _, tokens, scores, _ = ops.while_loop(
+            unfinished,
+            extend,
+            (ops.zeros((), "int32"), tokens, scores, ended),
+            maximum_iterations=self.steps,
+        )
+        # What follows the start, the end included.
+        lengths = ops.sum(ops.cast(tokens != 0, "float32"), axis=-1) - 1
+        best = ops.argmax(scores / lengths**self.length_penalty, axis=1)
+        best = ops.reshape(ops.cast(best, "int32"), (-1, 1, 1))
+        tokens = ops.squeeze(ops.take_along_axis(tokens, best, axis=1), 1)
+        return tokens[:, : self.steps + 1]

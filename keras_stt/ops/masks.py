@@ -1,0 +1,147 @@
+"""Masks and the reductions that respect them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import keras
+from keras import ops
+
+from keras_stt.typing import Shape, Tensor
+
+
+def grid_mask(mask: Tensor, inputs: Tensor) -> Tensor:
+    """Checks a mask on the grid and brings it to its full shape.
+
+    Args:
+        mask: Tensor of shape `(B, n_1, …, n_M)`, where sizes of 1 broadcast; nonzero or
+            `True` for the valid positions.
+        inputs: Tensor of shape `(B, n_1, …, n_M, C)`.
+
+    Returns:
+        Boolean tensor of shape `(B, n_1, …, n_M)`.
+
+    Raises:
+        ValueError: If the shapes do not fit.
+    """
+    mask = ops.cast(ops.convert_to_tensor(mask), "bool")
+    check_mask_shape(mask.shape, inputs.shape)
+    if None not in mask.shape and tuple(mask.shape) == tuple(inputs.shape[:-1]):
+        return mask
+    # Not `broadcast_to`: it takes no unknown sizes, and masks become part of a graph.
+    return ops.logical_and(mask, ops.ones_like(inputs[..., 0], dtype="bool"))
+
+
+def check_mask_shape(shape: Shape, input_shape: Shape) -> None:
+    """Raises a `ValueError` unless a mask of a shape fits an input.
+
+    Args:
+        shape: Shape of the mask.
+        input_shape: Shape of the input, `(B, n_1, …, n_M, C)`.
+    """
+    fits = len(shape) == len(input_shape) - 1 and all(
+        size in (1, None, expected) or expected is None
+        for size, expected in zip(shape, input_shape[:-1], strict=True)
+    )
+    if not fits:
+        raise ValueError(
+            "`mask` must have the shape of the input without channels, "
+            f"{tuple(input_shape[:-1])} (sizes of 1 broadcast): True for the "
+            f"positions that may be attended to. Received: mask.shape={tuple(shape)}"
+        )
+
+
+def mode_mask(mask: Tensor, axis: int) -> Tensor:
+    """The slices of a mode that hold a valid position.
+
+    Args:
+        mask: Boolean tensor of shape `(B, n_1, …, n_M)`.
+        axis: The mode's axis.
+
+    Returns:
+        Boolean tensor of shape `(B, 1, 1, n)`, to mask the columns of attention logits.
+    """
+    others = [a for a in range(1, len(mask.shape)) if a != axis]
+    valid = ops.any(mask, axis=others) if others else mask
+    return ops.expand_dims(valid, axis=(1, 2))
+
+
+def causal_mask(size: int) -> Tensor:
+    """The causal mask of one mode: row `i` attends to the columns `j ≤ i`.
+
+    Args:
+        size: The mode's size `n`.
+
+    Returns:
+        Boolean tensor of shape `(n, n)`.
+    """
+    positions = ops.arange(size)
+    return ops.expand_dims(positions, axis=1) >= positions
+
+
+def masked_softmax(logits: Tensor, mask: Tensor | None = None) -> Tensor:
+    """Softmax over the valid entries of the last axis.
+
+    Args:
+        logits: Tensor of any floating dtype. Computed in float32 at least: half
+            precision overflows where masks and large logits meet.
+        mask: Optional boolean tensor that broadcasts to `logits`, `True` for the
+            valid entries.
+
+    Returns:
+        Tensor of the shape of `logits` (broadcast with `mask`), of dtype float32 (or
+        float64 for float64 logits). Valid entries of a row sum to 1; the others are
+        0. A row without valid entries is 0 throughout.
+    """
+    logits = finite(logits)
+    if mask is None:
+        return _softmax(logits)
+    # A finite floor, not -inf: a row without valid entries must not turn into NaN.
+    weights = _softmax(ops.where(mask, logits, -2e30))
+    return ops.where(mask, weights, 0.0)
+
+
+def finite(logits: Tensor) -> Tensor:
+    """Logits in float32 at least, within ±1e30.
+
+    Half precision may have overflowed on the way to them, and differences of infinities
+    are NaN.
+
+    Args:
+        logits: Tensor of any floating dtype.
+
+    Returns:
+        Tensor of the same shape, of dtype float32 (or float64 for float64 logits).
+    """
+    dtype = keras.backend.result_type(logits.dtype, "float32")
+    return ops.clip(ops.cast(logits, dtype), -1e30, 1e30)
+
+
+def _softmax(logits: Tensor) -> Tensor:
+    # Keras warns of a softmax over one entry; a mode of size 1 is no mistake here.
+    if logits.shape[-1] == 1:
+        return ops.ones_like(logits)
+    return ops.softmax(logits, axis=-1)
+
+
+def masked_mean(
+    tensor: Tensor, axes: int | Sequence[int], mask: Tensor | None = None
+) -> Tensor:
+    """Mean over the valid positions along some axes.
+
+    Args:
+        tensor: Tensor of any floating dtype; summed in float32 at least.
+        axes: The axes to average over.
+        mask: Optional boolean tensor that broadcasts to `tensor`, of its size along
+            `axes`, `True` for the valid positions. What stands at the others does
+            not matter, not even a NaN.
+
+    Returns:
+        Tensor without `axes`, of the dtype of `tensor`; 0 where nothing is valid.
+    """
+    dtype = keras.backend.result_type(tensor.dtype, "float32")
+    if mask is None:
+        return ops.cast(ops.mean(ops.cast(tensor, dtype), axis=axes), tensor.dtype)
+    total = ops.sum(ops.where(mask, ops.cast(tensor, dtype), 0.0), axis=axes)
+    count = ops.sum(ops.cast(mask, dtype), axis=axes)
+    return ops.cast(total / ops.maximum(count, 1.0), tensor.dtype)

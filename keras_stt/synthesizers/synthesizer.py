@@ -1,0 +1,157 @@
+"""The base class of the synthesizers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+
+from keras_stt import ops as stt_ops
+from keras_stt.arguments import check_positive
+from keras_stt.typing import Shape, Tensor
+
+
+@keras.saving.register_keras_serializable("keras_stt.synthesizers")
+class Synthesizer(keras.layers.Layer):
+    """Gives the attention logits of one mode of a tensor.
+
+    `L = S(X)`, of shape `(B, h, n, n)` or, where it does not depend on the input,
+    `(1, h, n, n)`: the logit of output position `i` for input position `j` of the
+    mode, for each head. The layer that uses it applies masks, softmax and dropout.
+
+    An instance that is given to a layer is a template: the layer makes a fresh copy
+    for each mode with `for_mode`. So a template can be used for any number of layers,
+    which share no weights.
+
+    To write your own, subclass it: create the weights in `build`, return the logits
+    from `call`, and add your arguments to `get_config`. Row `i` of the logits may
+    depend on the input at position `i` of the mode and, in column `j`, at position
+    `j`; with that, causal masks are exact. A masked position must not influence the
+    logits of a valid one: `pool` takes care of it for the other modes.
+
+    Args:
+        num_heads: Number of heads `h`. Set by the layer that uses the synthesizer.
+        axis: The mode: an axis of the input between batch and channels. Set by the
+            layer that uses the synthesizer.
+        **kwargs: `name`, `trainable`, `dtype` of `keras.layers.Layer`.
+
+    Call arguments:
+        inputs: Tensor of shape `(B, n_1, …, n_M, C)`.
+        mask: Optional boolean tensor of shape `(B, n_1, …, n_M)`, `True` for the
+            valid positions.
+
+    Returns:
+        Logits of shape `(B, h, n, n)` or `(1, h, n, n)` in the compute dtype.
+
+    Example:
+
+    A synthesizer whose logits depend on nothing but the distance `i - j`:
+
+    ```python
+    @keras.saving.register_keras_serializable("my_package")
+    class Relative(keras_stt.synthesizers.Synthesizer):
+        input_dependent = False
+
+        def build(self, input_shape):
+            size = self.mode_size(input_shape)
+            self.offsets = np.arange(size)[:, None] - np.arange(size) + size - 1
+            self.distance = self.add_weight(
+                shape=(self.num_heads, 2 * size - 1),
+                initializer="random_normal",
+                name="distance",
+            )
+
+        def call(self, inputs, mask=None):
+            return keras.ops.take(self.distance, self.offsets, axis=-1)[None]
+
+    layer = keras_stt.layers.STT(num_heads=4, synthesizer=Relative())
+    ```
+    """
+
+    #: Whether the logits depend on the input. Where they do not, `call` returns one
+    #: set for the whole batch, and causal masks are possible along other modes too.
+    input_dependent = True
+
+    def __init__(self, num_heads: int = 1, axis: int = 1, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        check_positive("num_heads", num_heads)
+        check_positive("axis", axis)
+        self.num_heads = num_heads
+        self.axis = axis
+        self.supports_masking = True
+
+    def for_mode(self, axis: int, num_heads: int, **kwargs: Any) -> Synthesizer:
+        """Makes a fresh copy for one mode, without weights in common.
+
+        Args:
+            axis: The mode's axis.
+            num_heads: Number of heads.
+            **kwargs: Further constructor arguments to replace (`name`, `dtype`).
+
+        Returns:
+            A new synthesizer of the same class.
+        """
+        config = {**self.get_config(), "axis": axis, "num_heads": num_heads, **kwargs}
+        return type(self).from_config(config)
+
+    def mode_size(self, input_shape: Shape) -> int:
+        """The size of the mode, for weights that are tied to it.
+
+        From then on the synthesizer accepts inputs of that size only.
+
+        Args:
+            input_shape: Shape of the input, `(B, n_1, …, n_M, C)`.
+
+        Returns:
+            The size `n` of the synthesizer's mode.
+
+        Raises:
+            ValueError: If the size is not known.
+        """
+        if self.axis >= len(input_shape) - 1:
+            raise ValueError(
+                f"`axis` must lie between the batch axis and the channels. Received: "
+                f"axis={self.axis}, input_shape={tuple(input_shape)}"
+            )
+        size = input_shape[self.axis]
+        if size is None:
+            raise ValueError(
+                f"{type(self).__name__} has weights of the size of axis {self.axis}, "
+                "so that size must be known when the layer is built: give it in "
+                "`keras.Input`, or use the synthesizer 'dot_product', which works at "
+                f"any size. Received: input_shape={tuple(input_shape)}"
+            )
+        self.input_spec = keras.InputSpec(ndim=len(input_shape), axes={self.axis: size})
+        return size
+
+    def pool(self, inputs: Tensor, mask: Tensor | None = None) -> Tensor:
+        """The mean over the other modes' valid positions.
+
+        Args:
+            inputs: Tensor of shape `(B, n_1, …, n_M, C)`.
+            mask: Optional boolean tensor of shape `(B, n_1, …, n_M)`.
+
+        Returns:
+            Tensor of shape `(B, n, C)`, in the compute dtype.
+        """
+        # Keras casts floats by itself, but a mean of integers is no integer.
+        inputs = keras.ops.cast(inputs, self.compute_dtype)
+        others = [a for a in range(1, len(inputs.shape) - 1) if a != self.axis]
+        if not others:
+            return inputs
+        if mask is not None:
+            mask = keras.ops.expand_dims(mask, axis=-1)
+        return stt_ops.masked_mean(inputs, others, mask)
+
+    def compute_mask(self, inputs: Tensor, previous_mask: Tensor | None) -> None:
+        """Logits carry no mask: their axes are not the input's."""
+        return None
+
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
+        size = input_shape[self.axis]
+        batch = input_shape[0] if self.input_dependent else 1
+        return (batch, self.num_heads, size, size)
+
+    def get_config(self) -> dict[str, Any]:
+        config = super().get_config()
+        return {**config, "num_heads": self.num_heads, "axis": self.axis}

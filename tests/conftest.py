@@ -1,0 +1,30 @@
+"""What all tests share."""
+
+import contextlib
+import os
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+# Torch before TensorFlow, where both are there: the other order can crash.
+with contextlib.suppress(ImportError):
+    import torch  # noqa: F401
+
+import keras
+import pytest
+
+
+@pytest.fixture(autouse=True)
+def _reproducible():
+    keras.utils.set_random_seed(0)
+
+
+@pytest.fixture(scope="session")
+def scenes_dir(tmp_path_factory):
+    """A folder with a small `scenes`, for what reads data sets by name."""
+    from keras_stt.datasets import prepare_scenes, scenes
+
+    folder = tmp_path_factory.mktemp("tensorflow_datasets")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(scenes, "EXAMPLES", {"train": 64, "test": 32})
+        prepare_scenes(str(folder))
+    return str(folder)

@@ -1,0 +1,100 @@
+"""Models with STT layers saved, and loaded again: here and on the other backends."""
+
+import keras
+import numpy as np
+import pytest
+from cases import SYNTHESIZERS
+from support import normal, other_backends, relative_error, run_python
+
+from keras_stt.layers import (
+    STT,
+    AxialAttention,
+    PositionEmbedding,
+    SelfAttention,
+    STTBlock,
+)
+
+IMAGE = (2, 3, 5, 8)
+
+
+def everything():
+    """A model with every layer and every synthesizer, and random weights.
+
+    Small all the same: on JAX and TensorFlow, compiling it takes seconds.
+    """
+    image = keras.Input(IMAGE[1:], name="image")
+    mask = keras.Input(IMAGE[1:-1], dtype="bool", name="mask")
+    x = PositionEmbedding()(image)
+    x = STTBlock(AxialAttention(2, key_dim=3), epsilon=1e-3)(x)
+    x = STT(4, attention_axes=-2, use_bias=False, output_shape=(2, 4))(x)
+    x = keras.layers.Reshape(IMAGE[1:])(x)
+    # The mixtures hold the other synthesizers.
+    for name in ("dense_tanh", "mixture_random", "mixture_nested"):
+        synthesizer = SYNTHESIZERS[name].make()
+        stt = STT(4, synthesizer=synthesizer, dropout=0.1, seed=1, name=name)
+        x = keras.layers.Add()([x, stt(x, mask=mask)])
+    x = STTBlock(dropout=0.1, stochastic_depth=0.1)(x, mask=mask)
+    x = STTBlock(SelfAttention(2), mlp_ratio=0.5, activation="relu")(x, mask=mask)
+    model = keras.Model([image, mask], x)
+    rng = np.random.default_rng(0)
+    for variable in model.trainable_variables + model.non_trainable_variables:
+        if "seed_generator" not in variable.path:
+            variable.assign(rng.normal(0.0, 0.3, size=variable.shape))
+    return model
+
+
+def image_and_mask():
+    x = normal(*IMAGE)
+    return [x, x[..., 0] > -0.5]
+
+
+def test_saved_and_loaded(tmp_path):
+    model, inputs = everything(), image_and_mask()
+    expected = model.predict(inputs, verbose=0)
+    model.save(tmp_path / "model.keras")
+    reloaded = keras.models.load_model(tmp_path / "model.keras")
+    assert relative_error(reloaded.predict(inputs, verbose=0), expected) < 1e-6
+    assert reloaded.to_json() == model.to_json()
+
+
+def test_weights_saved_and_loaded(tmp_path):
+    model, inputs = everything(), image_and_mask()
+    expected = model.predict(inputs, verbose=0)
+    model.save_weights(tmp_path / "model.weights.h5")
+    for variable in model.variables:
+        variable.assign(np.zeros(variable.shape))
+    assert relative_error(model.predict(inputs, verbose=0), expected) > 0.1
+    model.load_weights(tmp_path / "model.weights.h5")
+    assert relative_error(model.predict(inputs, verbose=0), expected) < 1e-6
+
+
+LOAD = """
+import contextlib, sys
+with contextlib.suppress(ImportError):
+    import torch  # before TensorFlow
+import keras, numpy as np
+import keras_stt
+folder = sys.argv[1]
+inputs = [np.load(f"{folder}/{name}.npy") for name in ("image", "mask")]
+model = keras.models.load_model(f"{folder}/model.keras")
+np.save(f"{folder}/loaded.npy", model.predict(inputs, verbose=0))
+fresh = keras.models.model_from_json(model.to_json())
+fresh.load_weights(f"{folder}/model.weights.h5")
+for here, there in zip(fresh.get_weights(), model.get_weights(), strict=True):
+    np.testing.assert_array_equal(here, there)
+"""
+
+
+@pytest.mark.parametrize("backend", ["tensorflow", "jax", "torch"])
+def test_saved_here_and_loaded_on_another_backend(backend, tmp_path):
+    # Seconds: another interpreter imports another backend.
+    if backend not in other_backends():
+        pytest.skip(f"{backend} is not installed, or running")
+    model, inputs = everything(), image_and_mask()
+    expected = model.predict(inputs, verbose=0)
+    model.save(tmp_path / "model.keras")
+    model.save_weights(tmp_path / "model.weights.h5")
+    for name, value in zip(("image", "mask"), inputs, strict=True):
+        np.save(tmp_path / f"{name}.npy", value)
+    run_python(LOAD, tmp_path, backend=backend)
+    assert relative_error(np.load(tmp_path / "loaded.npy"), expected) < 1e-5

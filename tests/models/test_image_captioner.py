@@ -1,0 +1,242 @@
+"""The captioner: what it may see, and what it writes."""
+
+import functools
+import inspect
+import itertools
+
+import keras
+import numpy as np
+import pytest
+from support import array, normal
+
+from keras_stt.models import ImageCaptioner
+
+WORDS = ["red", "green", "blue", "circle", "and"]
+START, END, FIRST = 2, 3, 4
+LENGTH = 5
+DECODERS = [
+    "stt-dense",
+    "stt-random",
+    "stt-factorized-dense",
+    "stt-factorized-random",
+    "stt-mixture",
+    "stt-mixture-dot",
+    "mha",
+]
+
+
+TEXTS = ["red circle", "blue", "green and blue circle", "red red red and blue"]
+
+
+def captioner(decoder="stt-dense", cross="mha", encoder="stt-dense", **options):
+    """A small captioner with random weights."""
+    model = ImageCaptioner(
+        (8, 12, 3),
+        WORDS,
+        max_length=LENGTH,
+        encoder_mixer=encoder,
+        decoder_mixer=decoder,
+        cross_attention=cross,
+        **{"grid": (4, 6), "width": 8, "encoder_depth": 1, "num_heads": 2, **options},
+    )
+    rng = np.random.default_rng(1)
+    for variable in model.trainable_weights:
+        variable.assign(rng.normal(0, 0.4, variable.shape))
+    return model
+
+
+def tokens_of(texts):
+    rows = [[START, *(FIRST + WORDS.index(w) for w in t.split()), END] for t in texts]
+    return np.array([row + [0] * (LENGTH + 2 - len(row)) for row in rows], "int32")
+
+
+@functools.cache
+def speaking(decoder="stt-dense", cross="mha"):
+    """A captioner that has begun to learn four texts, of all lengths."""
+    keras.utils.set_random_seed(0)
+    model = captioner(decoder, cross, dropout=0.0)
+    model.compile(
+        keras.optimizers.Adam(1e-2),
+        keras.losses.SparseCategoricalCrossentropy(from_logits=True, ignore_class=0),
+        jit_compile=keras.backend.backend() == "jax",
+    )
+    tokens = tokens_of(TEXTS)
+    data = {"image": images(), "tokens": tokens[:, :-1]}
+    model.losses_seen = model.fit(
+        data, tokens[:, 1:], epochs=100, batch_size=4, verbose=0
+    ).history["loss"]
+    return model
+
+
+def images(count=4):
+    """One colour each, nearly: images that differ as a whole."""
+    rng = np.random.default_rng(0)
+    colours = 0.9 * rng.random((6, 1, 1, 3))[:count]
+    return (colours + 0.1 * rng.random((count, 8, 12, 3))).astype("float32")
+
+
+def log_probabilities(model, image, text):
+    """Of the next token behind a text, by itself: padded with what does not matter."""
+    tokens = np.full((1, LENGTH + 1), 7, "int32")
+    tokens[0, : len(text)] = text
+    logits = array(model({"image": image[None], "tokens": tokens}))[0, len(text) - 1]
+    logits = logits.astype("float64")
+    logits[[0, 1, START]] = -np.inf
+    return logits - np.log(np.exp(logits - logits.max()).sum()) - logits.max()
+
+
+def best_text(model, image, beam_size, penalty=1.0, length=LENGTH):
+    """Beam search in plain words."""
+    beams = [((START,), 0.0)]
+    for _ in range(length):
+        grown = []
+        for text, score in beams:
+            if text[-1] == END:
+                grown.append((text, score))
+                continue
+            gains = log_probabilities(model, image, text)
+            grown += [
+                ((*text, token), score + gains[token])
+                for token in range(END, FIRST + len(WORDS))
+            ]
+        beams = sorted(grown, key=lambda beam: -beam[1])[:beam_size]
+    text, _ = max(beams, key=lambda beam: beam[1] / (len(beam[0]) - 1) ** penalty)
+    return " ".join(WORDS[token - FIRST] for token in text[1:] if token != END)
+
+
+@pytest.mark.parametrize("decoder", DECODERS)
+def test_a_later_token_changes_no_earlier_output(decoder):
+    model = captioner(decoder, decoder_depth=2)
+    tokens = np.array([[START, 4, 5, 6, 7, 8]], "int32")
+    before = array(model({"image": images(1), "tokens": tokens}))
+    for position in range(1, LENGTH + 1):
+        changed = tokens.copy()
+        changed[0, position] = 1
+        after = array(model({"image": images(1), "tokens": changed}))
+        np.testing.assert_allclose(
+            after[:, :position], before[:, :position], rtol=1e-5, atol=1e-6
+        )
+        assert abs(after[:, position:] - before[:, position:]).max() > 1e-3
+
+
+def test_the_config_is_the_constructors_arguments():
+    model = captioner(stem="patch", dropout=0.3)
+    config = model.get_config()
+    parameters = set(inspect.signature(ImageCaptioner.__init__).parameters)
+    assert set(config) == parameters - {"self", "kwargs"} | {"name"}
+    again = ImageCaptioner.from_config(config)
+    assert again.get_config() == config
+    assert [w.shape for w in again.weights] == [w.shape for w in model.weights]
+
+
+@pytest.mark.parametrize(("encoder", "cross"), [("stt-dense", "stt"), ("mha", "mha")])
+def test_the_image_decides(encoder, cross):
+    model = captioner("stt-random", cross, encoder)
+    tokens = np.array([[START, 4, 5, 6, 7, 8]] * 2, "int32")
+    logits = array(model({"image": images(2), "tokens": tokens}))
+    assert logits.shape == (2, LENGTH + 1, FIRST + len(WORDS))
+    assert abs(logits[0] - logits[1]).max() > 1e-3
+
+
+@pytest.mark.parametrize(("decoder", "cross"), [("stt-dense", "stt"), ("mha", "mha")])
+def test_learns_what_to_write(decoder, cross):
+    model = speaking(decoder, cross)
+    assert model.losses_seen[-1] < model.losses_seen[0] / 10
+    assert model.generate(images()) == TEXTS
+
+
+@pytest.mark.parametrize(("decoder", "cross"), [("stt-dense", "stt"), ("mha", "mha")])
+def test_greedy_search(decoder, cross):
+    """On images that were not learned, too."""
+    model = speaking(decoder, cross)
+    texts = model.generate(images(6))
+    assert texts == [best_text(model, image, 1) for image in images(6)]
+    assert len(set(texts)) >= 4
+
+
+@pytest.mark.parametrize(("beam_size", "penalty"), [(2, 1.0), (4, 0.0), (4, 1.5)])
+def test_beam_search(beam_size, penalty):
+    model = speaking()
+    texts = model.generate(images(6), beam_size=beam_size, length_penalty=penalty)
+    assert texts == [best_text(model, i, beam_size, penalty) for i in images(6)]
+
+
+def test_a_wide_beam_finds_the_most_probable_text():
+    """Against every text there is, of two words at most."""
+    model = captioner()
+    (image,) = images(1)
+    (found,) = model.generate(
+        image[None], max_length=2, beam_size=12, length_penalty=0.0
+    )
+    tokens = [END, *range(FIRST, FIRST + len(WORDS))]
+    texts = [(END,), *((a, b) for a, b in itertools.product(tokens[1:], tokens))]
+
+    def score(text):
+        return sum(
+            log_probabilities(model, image, (START, *text[:k]))[token]
+            for k, token in enumerate(text)
+        )
+
+    best = max(texts, key=score)
+    assert found == " ".join(WORDS[t - FIRST] for t in best if t != END)
+
+
+def test_batches_give_what_single_images_give():
+    model = speaking()
+    together = model.generate(images(5), batch_size=2)
+    assert together == [model.generate(image[None])[0] for image in images(5)]
+    assert model.generate(images(0)) == []
+
+
+def test_max_length_cuts():
+    model = speaking()
+    short = model.generate(images(), max_length=2)
+    assert short == [" ".join(text.split()[:2]) for text in TEXTS]
+
+
+def test_bytes_are_images_too():
+    model = speaking()
+    pixels = (images() * 255).round().astype("uint8")
+    assert model.generate(pixels) == model.generate(pixels / 255) == TEXTS
+
+
+def test_a_loaded_captioner_writes_the_same(tmp_path):
+    model = speaking("stt-dense", "stt")
+    model.save(tmp_path / "captioner.keras")
+    loaded = keras.models.load_model(tmp_path / "captioner.keras")
+    assert loaded.vocabulary == WORDS
+    assert loaded.generate(images()) == TEXTS
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"vocabulary": []}, "`vocabulary` must hold one word"),
+        ({"vocabulary": ["a", "a"]}, "2 words, 1 distinct"),
+        ({"max_length": 0}, "`max_length` must be a positive integer"),
+        ({"decoder_depth": 0}, "`decoder_depth` must be a positive integer"),
+        ({"cross_attention": "magic"}, "Received: cross_attention='magic'"),
+        ({"encoder_mixer": "magic"}, "Received: mixer='magic'"),
+        ({"decoder_mixer": "magic"}, "Received: mixer='magic'"),
+        ({"decoder_mixer": "none"}, "causal form.*Received: decoder_mixer='none'"),
+        ({"grid": (5, 4)}, "multiples of the grid"),
+    ],
+)
+def test_bad_arguments(options, message):
+    with pytest.raises(ValueError, match=message):
+        ImageCaptioner(
+            **{"image_shape": (8, 8, 3), "vocabulary": WORDS, "grid": (4, 4)} | options
+        )
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"max_length": LENGTH + 1}, "`max_length` must be at most 5"),
+        ({"beam_size": 0}, "`beam_size` must be a positive integer"),
+        ({"images": normal(1, 8, 8, 3)}, r"Received: shape \(1, 8, 8, 3\)"),
+    ],
+)
+def test_bad_requests(options, message):
+    with pytest.raises(ValueError, match=message):
+        captioner().generate(**{"images": images(1), **options})

@@ -1,0 +1,145 @@
+import keras
+import numpy as np
+import pytest
+from support import array, relative_error
+
+from keras_stt.layers import STT, STTBlock
+from keras_stt.models import MIXERS, image_classifier
+
+SMALL = {"grid": (2, 3), "width": 8, "depth": 2, "num_heads": 2}
+SHAPE = (8, 12, 3)
+
+
+def images(batch=2, shape=SHAPE):
+    return np.random.default_rng(0).random((batch, *shape)).astype("float32")
+
+
+@pytest.mark.parametrize("name", MIXERS)
+def test_every_mixer(name):
+    model = image_classifier(SHAPE, 5, mixer=name, **SMALL)
+    assert model.input_shape == (None, *SHAPE)
+    assert model.output_shape == (None, 5)
+    assert tuple(model(images()).shape) == (2, 5)
+    blocks = [layer for layer in model.layers if isinstance(layer, STTBlock)]
+    assert len(blocks) == 2
+    assert len({id(block.mixer) for block in blocks}) == 2
+    expected = type(MIXERS[name].build(8, 2))
+    assert all(type(block.mixer) is expected for block in blocks)
+    assert blocks[0].input.shape == (None, 2, 3, 8)
+
+
+def test_mixers_differ_in_the_mixer_alone():
+    counts = {}
+    for name in MIXERS:
+        model = image_classifier(SHAPE, 5, mixer=name, **SMALL)
+        mixers = [b.mixer for b in model.layers if isinstance(b, STTBlock)]
+        counts[name] = model.count_params() - sum(m.count_params() for m in mixers)
+    assert len(set(counts.values())) == 1
+
+
+def test_parameters():
+    model = image_classifier(
+        SHAPE, 5, mixer="none", grid=(2, 3), width=8, depth=1, mlp_ratio=2, stem="patch"
+    )
+    stem = 4 * 4 * 3 * 8 + 8
+    position = 2 * 3 * 8
+    block = (8 * 8 + 8) + 2 * 16 + (8 * 16 + 16) + (16 * 8 + 8)
+    head = 16 + 8 * 5 + 5
+    assert model.count_params() == stem + position + block + head
+
+
+def test_the_convolution_stem():
+    model = image_classifier((16, 24, 3), 5, grid=(2, 3), width=8, num_heads=2)
+    convolutions = [
+        layer for layer in model.layers if isinstance(layer, keras.layers.Conv2D)
+    ]
+    # Cells of 8×8 pixels: three halvings, with as many doublings to the width.
+    assert [c.filters for c in convolutions] == [2, 4, 8]
+    assert all(c.kernel_size == (3, 3) and c.strides == (2, 2) for c in convolutions)
+    assert convolutions[-1].output.shape == (None, 2, 3, 8)
+    norms = [x for x in model.layers if isinstance(x, keras.layers.BatchNormalization)]
+    assert len(norms) == 3
+
+
+def test_a_grid_of_oblong_cells_with_the_patch_stem():
+    model = image_classifier((6, 12, 3), 5, **SMALL, stem="patch", mixer="stt-random")
+    (patches,) = (x for x in model.layers if isinstance(x, keras.layers.Conv2D))
+    assert patches.kernel_size == patches.strides == (3, 4)
+    assert tuple(model(images(shape=(6, 12, 3))).shape) == (2, 5)
+
+
+def test_images_in_0_1_are_stretched_to_minus_1_1():
+    model = image_classifier(SHAPE, 5, **SMALL)
+    (rescaling,) = (x for x in model.layers if isinstance(x, keras.layers.Rescaling))
+    black_and_white = np.stack([np.zeros(SHAPE), np.ones(SHAPE)])
+    stretched = array(rescaling(black_and_white))
+    np.testing.assert_allclose(stretched[0], -1.0)
+    np.testing.assert_allclose(stretched[1], 1.0)
+
+
+def test_a_mixer_of_the_users_own():
+    made = []
+
+    def make():
+        made.append(STT(2, synthesizer="factorized_random"))
+        return made[-1]
+
+    model = image_classifier(SHAPE, 5, mixer=make, **SMALL, name="mine")
+    assert model.name == "mine"
+    assert len(made) == 2
+    blocks = [layer for layer in model.layers if isinstance(layer, STTBlock)]
+    assert [block.mixer for block in blocks] == made
+
+
+def test_stochastic_depth_rises_linearly():
+    arguments = {**SMALL, "depth": 3, "stochastic_depth": 0.2, "dropout": 0.1}
+    model = image_classifier(SHAPE, 5, **arguments)
+    blocks = [layer for layer in model.layers if isinstance(layer, STTBlock)]
+    np.testing.assert_allclose([b.stochastic_depth for b in blocks], [0, 0.1, 0.2])
+    assert [b.dropout for b in blocks] == [0.1] * 3
+    single = image_classifier(SHAPE, 5, **{**arguments, "depth": 1})
+    (block,) = (layer for layer in single.layers if isinstance(layer, STTBlock))
+    assert 0 <= block.stochastic_depth <= 0.2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"mixer": "stt"}, "`mixer` must be one of stt-dense, .*Received: mixer='stt'"),
+        ({"stem": "conv"}, "'convolution' or 'patch'. Received: stem='conv'"),
+        ({"grid": (3, 3)}, r"\(8, 12\), must be multiples.*Received: grid=\(3, 3\)"),
+        ({"grid": (16, 24)}, r"multiples of the grid.*Received: grid=\(16, 24\)"),
+        ({"grid": (0, 3)}, r"two positive integers.*Received: grid=\(0, 3\)"),
+        ({"grid": (-2, 3)}, r"two positive integers.*Received: grid=\(-2, 3\)"),
+        ({"grid": (2, 3, 1)}, r"two positive integers.*Received: grid=\(2, 3, 1\)"),
+        ({"grid": (2, 2)}, r"square cells.*stem='patch'. Received: .*\(4, 6\) pixels"),
+        ({"grid": (8, 12)}, r"a power of 2.*Received: .*\(1, 1\) pixels"),
+        ({"width": 0}, "`width` must be a positive.*Received: width=0"),
+        ({"depth": -1}, "`depth` must be a positive.*Received: depth=-1"),
+        ({"num_heads": 3}, "multiple of num_heads=3"),
+    ],
+)
+def test_bad_arguments(arguments, message):
+    with pytest.raises(ValueError, match=f"(?s){message}"):
+        image_classifier(SHAPE, 5, **{**SMALL, **arguments})
+
+
+@pytest.mark.parametrize("name", ["stt-mixture", "mha", "axial-mha", "depthwise-conv"])
+def test_saved_and_loaded(name, tmp_path):
+    model = image_classifier(SHAPE, 5, mixer=name, **SMALL, dropout=0.1)
+    expected = array(model(images()))
+    model.save(tmp_path / "model.keras")
+    reloaded = keras.models.load_model(tmp_path / "model.keras")
+    assert relative_error(reloaded(images()), expected) < 1e-6
+
+
+def test_logits_are_float32_in_mixed_precision():
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    try:
+        model = image_classifier(SHAPE, 5, **SMALL)
+        logits = model(images())
+    finally:
+        keras.config.set_dtype_policy("float32")
+    assert keras.backend.standardize_dtype(logits.dtype) == "float32"
+    blocks = [layer for layer in model.layers if isinstance(layer, STTBlock)]
+    assert {b.mixer.compute_dtype for b in blocks} == {"bfloat16"}

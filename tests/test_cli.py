@@ -1,0 +1,155 @@
+import json
+import subprocess
+import sys
+
+import keras
+import pytest
+
+from keras_stt import __version__, cli
+
+TINY = [
+    *("--mixers", "none", "--train-images", "32", "--batch-size", "16"),
+    *("--grid", "4x4", "--width", "8", "--depth", "1", "--epochs", "1", "--quiet"),
+]
+
+
+def run(*arguments):
+    return cli.main(["compare", "classify", *map(str, arguments)])
+
+
+def test_compare_classify(tmp_path, scenes_dir, capsys):
+    output = tmp_path / "results"
+    status = run(*TINY, "--data-dir", scenes_dir, "--output", output)
+    assert status == 0
+    shown = capsys.readouterr().out
+    assert "none" in shown
+    assert "report.html" in shown
+    results = json.loads((output / "results.json").read_text())
+    assert results["settings"]["grid"] == [4, 4]
+    assert results["settings"]["learning_rates"] == [0.002]
+    assert str(tmp_path) not in json.dumps(results)
+    assert results["command"].startswith("keras-stt compare classify --mixers none")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--mixers", "magic"], "magic"),
+        (["--dataset", "no_such_data_set"], "no_such_data_set"),
+        (["--data-dir", "no/such/folder"], "no/such/folder"),
+        (["--grid", "5x5"], "grid"),
+        (["--learning-rate", "1e-3", "1e-2"], "validation"),
+        (["--epochs", "0"], "epochs"),
+        (["--output", __file__], "folder"),
+    ],
+)
+def test_bad_input_is_one_line_and_status_2(
+    arguments, message, tmp_path, scenes_dir, capsys, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    assert run(*TINY, "--data-dir", scenes_dir, *arguments) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("keras-stt: error: ")
+    assert error.count("\n") == 1
+    assert message in error
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--backend", "theano"], "theano"),
+        (["--grid", "5"], "ROWSxCOLUMNS"),
+        (["--grid", "0x8"], "ROWSxCOLUMNS"),
+        (["--seeds", "one"], "one"),
+        (["--stem", "magic"], "magic"),
+        (["--no-such-option"], "--no-such-option"),
+    ],
+)
+def test_unknown_options_are_one_line_and_status_2(arguments, message, capsys):
+    with pytest.raises(SystemExit) as stop:
+        run(*arguments)
+    assert stop.value.code == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    assert message in error
+
+
+def test_interrupted_says_how_to_go_on(capsys, monkeypatch):
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cli, "_check_backend", interrupted)
+    assert run() == 130
+    assert "goes on" in capsys.readouterr().err
+
+
+def test_a_defect_is_not_taken_for_bad_input(capsys, monkeypatch, tmp_path, scenes_dir):
+    def defect(self):
+        return keras.layers.Dense(-1)  # a ValueError of Keras's own
+
+    monkeypatch.setattr("keras_stt.experiments.classify.Comparison.run", defect)
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ValueError, match="units"):
+        run(*TINY, "--data-dir", scenes_dir)
+
+
+def test_a_full_disk_is_one_line(capsys, monkeypatch, tmp_path, scenes_dir):
+    def full(self):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("keras_stt.experiments.classify.Comparison.run", full)
+    monkeypatch.chdir(tmp_path)
+    assert run(*TINY, "--data-dir", scenes_dir) == 2
+    assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_help_shows_defaults_as_they_are_typed(capsys):
+    with pytest.raises(SystemExit):
+        run("--help")
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "(default: 8x8)" in shown
+    assert "(default: 0.002)" in shown
+    assert "(default: 64)" in shown
+    assert "default: (" not in shown
+    assert "default: None" not in shown
+
+
+def test_missing_packages_are_named(capsys, monkeypatch):
+    monkeypatch.setattr(cli, "COMPARE_PACKAGES", ("no_such_package",))
+    assert run() == 2
+    error = capsys.readouterr().err
+    assert "no_such_package" in error
+    assert "keras-stt[compare,tensorflow]" in error
+
+
+def test_another_backend_starts_the_command_anew(monkeypatch):
+    running = keras.backend.backend()
+    other = next(backend for backend in cli.BACKENDS if backend != running)
+    started = []
+
+    def execv(*call):
+        started.append((call, cli.os.environ["KERAS_BACKEND"]))
+        raise SystemExit(0)
+
+    monkeypatch.setenv("KERAS_BACKEND", running)
+    monkeypatch.setattr(cli.os, "execv", execv)
+    monkeypatch.setattr(cli.importlib.util, "find_spec", lambda name: name)
+    with pytest.raises(SystemExit):
+        run("--backend", other)
+    arguments = ["-m", "keras_stt", "compare", "classify", "--backend", other]
+    call = (sys.executable, [sys.executable, *arguments])
+    assert started == [(call, other)]
+
+
+def test_version_by_module():
+    # A process of its own: some seconds, most of them the backend's import.
+    command = [sys.executable, "-m", "keras_stt", "--version"]
+    shown = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert shown.stdout.strip() == __version__
+
+
+def test_folders_of_the_machine_stay_out_of_the_record():
+    arguments = ["compare", "--data-dir", "/somewhere/data", "--seeds", "0"]
+    recorded = cli._command(arguments)
+    assert recorded == "keras-stt compare --data-dir DIR --seeds 0"

@@ -1,0 +1,220 @@
+"""The package as a whole: names, configs, imports, and the docstrings' examples."""
+
+import ast
+import doctest
+import importlib
+import inspect
+import pkgutil
+import sys
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+from support import run_python
+
+import keras_stt
+
+ROOMS = [keras_stt.ops, keras_stt.synthesizers, keras_stt.layers, keras_stt.models]
+PUBLIC = [
+    getattr(room, name)
+    for room in ROOMS
+    for name in room.__all__
+    if callable(getattr(room, name))
+]
+LAYERS = [
+    item
+    for item in PUBLIC
+    if inspect.isclass(item)
+    and issubclass(item, keras.layers.Layer)
+    and not issubclass(item, keras.Model)
+]
+ARGUMENTS = {"Mixture": {"synthesizers": ["random", "dense"]}}
+NEEDS_HEADS = {
+    "STT",
+    "SelfAttention",
+    "AxialAttention",
+    "CrossAttention",
+    "STTCrossAttention",
+}
+
+
+def name_of(item):
+    return getattr(item, "__name__", str(item))
+
+
+def instance_of(layer_class):
+    arguments = dict(ARGUMENTS.get(layer_class.__name__, {}))
+    if layer_class.__name__ in NEEDS_HEADS:
+        arguments["num_heads"] = 2
+    return layer_class(**arguments)
+
+
+def constructor_arguments(layer_class):
+    """The names that the constructor takes, through `**kwargs` to Keras's layer."""
+    names = {"name", "trainable", "dtype"}
+    for base in layer_class.__mro__:
+        if base is keras.layers.Layer:
+            break
+        names |= set(inspect.signature(base.__init__).parameters)
+    return names - {"self", "args", "kwargs"}
+
+
+@pytest.mark.parametrize("layer_class", LAYERS, ids=name_of)
+def test_the_config_is_the_constructors_arguments(layer_class):
+    config = instance_of(layer_class).get_config()
+    assert set(config) == constructor_arguments(layer_class)
+
+
+@pytest.mark.parametrize("layer_class", LAYERS, ids=name_of)
+def test_a_layer_of_the_config_has_the_config(layer_class):
+    layer = instance_of(layer_class)
+    copy = layer_class.from_config(layer.get_config())
+    assert copy.get_config() == layer.get_config()
+
+
+@pytest.mark.parametrize("layer_class", LAYERS, ids=name_of)
+def test_every_argument_has_an_attribute(layer_class):
+    # These two mean something else on a Keras layer (see STT).
+    private = {"output_shape", "activity_regularizer"}
+    layer = instance_of(layer_class)
+    for name in constructor_arguments(layer_class) - {"dtype"}:
+        assert hasattr(layer, f"_{name}" if name in private else name), name
+
+
+@pytest.mark.parametrize("layer_class", LAYERS, ids=name_of)
+def test_every_public_layer_is_registered(layer_class):
+    registered = keras.saving.get_registered_name(layer_class)
+    room = layer_class.__module__.rpartition(".")[0]
+    assert registered == f"{room}>{layer_class.__name__}"
+    assert keras.saving.get_registered_object(registered) is layer_class
+
+
+@pytest.mark.parametrize("item", PUBLIC, ids=name_of)
+def test_every_argument_is_documented(item):
+    documentation = inspect.getdoc(item)
+    if "\n" not in documentation:
+        return  # one line that says it all
+    for name in set(inspect.signature(item).parameters) - {"args", "kwargs"}:
+        assert f"{name}:" in documentation, name
+
+
+def isort_style(name):
+    """Ruff's order of `__all__`: constants, classes, the rest."""
+    return (0 if name.isupper() else 1 if name[:1].isupper() else 2, name)
+
+
+@pytest.mark.parametrize("module", [keras_stt, *ROOMS], ids=name_of)
+def test_all_names_are_public_and_sorted(module):
+    assert module.__all__ == sorted(module.__all__, key=isort_style)
+    assert all(hasattr(module, name) for name in module.__all__)
+    # Complete: what the module imports or defines, but for modules of its folder.
+    names = {
+        name
+        for name, value in vars(module).items()
+        if not name.startswith("_")
+        and (module is keras_stt or not inspect.ismodule(value))
+    }
+    if module is keras_stt:
+        rooms = {room.__name__.rpartition(".")[2] for room in ROOMS}
+        assert rooms | {"__version__"} == set(module.__all__)
+    else:
+        assert names == set(module.__all__)
+
+
+def test_the_import_brings_in_nothing_but_the_package():
+    # Seconds: another interpreter imports the backend. (Keras itself brings in others.)
+    code = """if True:
+        import sys, keras
+        before = set(sys.modules)
+        import keras_stt
+        print(*{name.partition(".")[0] for name in set(sys.modules) - before})
+    """
+    added = set(run_python(code, backend=keras.backend.backend()).split())
+    assert added <= {"keras_stt", *sys.stdlib_module_names}
+
+
+def imports_of(path):
+    """The full names of what a file imports, in functions too."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert not node.level, "relative import"
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+@pytest.mark.parametrize("room", ROOMS, ids=name_of)
+def test_imports_flow_one_way(room):
+    # From ops to synthesizers to layers to models; of others, public Keras and NumPy.
+    index = ROOMS.index(room)
+    shared = ("keras_stt.typing.", "keras_stt.arguments.")
+    rooms = tuple(f"{r.__name__}." for r in ROOMS[: index + 1])
+    for path in Path(room.__path__[0]).glob("*.py"):
+        for name in imports_of(path):
+            top = name.partition(".")[0]
+            if top == "keras_stt":
+                assert f"{name}.".startswith(shared + rooms), (path.name, name)
+            else:
+                assert top in {"keras", "numpy", *sys.stdlib_module_names}, path.name
+                assert not name.startswith("keras.src"), path.name
+
+
+def documented():
+    """Everything in the library's rooms that has a docstring of its own."""
+    found = {}
+    for room in ROOMS:
+        for info in pkgutil.iter_modules(room.__path__, f"{room.__name__}."):
+            module = importlib.import_module(info.name)
+            for name, item in vars(module).items():
+                if getattr(item, "__module__", None) == info.name and item.__doc__:
+                    found[f"{info.name}.{name}"] = item.__doc__
+    return found
+
+
+def plain(value):
+    """A value without what the backends add to it: tensors and shapes as NumPy's."""
+    if keras.ops.is_tensor(value):
+        return keras.ops.convert_to_numpy(value)
+    if isinstance(value, (tuple, list)) or type(value).__name__ == "TensorShape":
+        return tuple(plain(item) for item in value)
+    return value
+
+
+def check_example(source, want, namespace):
+    """Runs one example; compares what it gives with what is promised, by value."""
+    if not want:
+        exec(source, namespace)
+        return
+    actual = plain(eval(source, namespace))
+    expected = plain(eval(want, {"array": np.array}))
+    assert type(actual) is type(expected)
+    if isinstance(expected, np.ndarray):
+        np.testing.assert_allclose(actual, expected, rtol=1e-6)
+    else:
+        assert actual == expected
+
+
+EXAMPLES = {
+    name: inspect.cleandoc(text)
+    for name, text in documented().items()
+    if ">>>" in text or "```python" in text
+}
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_examples_of_docstrings(name):
+    docstring = EXAMPLES[name]
+    namespace = {"np": np, "keras": keras, "keras_stt": keras_stt}
+    examples = doctest.DocTestParser().get_examples(docstring)
+    blocks = [part.split("```")[0] for part in docstring.split("```python\n")[1:]]
+    for example in examples:
+        check_example(example.source, example.want, namespace)
+    for block in blocks:
+        exec(block, dict(namespace))
+
+
+def test_there_are_examples():
+    assert len(EXAMPLES) >= 7
+    assert "keras_stt.layers.stt.STT" in EXAMPLES
+    assert "keras_stt.synthesizers.synthesizer.Synthesizer" in EXAMPLES
