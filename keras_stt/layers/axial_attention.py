@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import keras
 from keras import ops
 
-from keras_stt.arguments import check_positive, head_dim
+from keras_stt.layers.keras_attention import KerasAttention
 from keras_stt.typing import Shape, Tensor
 
 
 @keras.saving.register_keras_serializable("keras_stt.layers")
-class AxialAttention(keras.layers.Layer):
+class AxialAttention(KerasAttention):
     """Self-attention along each axis of a grid, one after the other.
 
     One `keras.layers.MultiHeadAttention` per mode, in which each fibre of the grid (a
@@ -40,34 +38,10 @@ class AxialAttention(keras.layers.Layer):
           [arXiv 1912.12180](https://arxiv.org/abs/1912.12180).
     """
 
-    def __init__(
-        self,
-        num_heads: int,
-        key_dim: int | None = None,
-        dropout: float = 0.0,
-        seed: int | None = None,
-        **kwargs: Any,
-    ) -> None:
-        super().__init__(**kwargs)
-        check_positive("num_heads", num_heads)
-        if key_dim is not None:
-            check_positive("key_dim", key_dim)
-        self.num_heads = num_heads
-        self.key_dim = key_dim
-        self.dropout = dropout
-        self.seed = seed
-
     def build(self, input_shape: Shape) -> None:
         channels = input_shape[-1]
         self.attentions = [
-            keras.layers.MultiHeadAttention(
-                self.num_heads,
-                self.key_dim or head_dim(channels, self.num_heads, "key_dim"),
-                dropout=self.dropout,
-                seed=None if self.seed is None else self.seed + axis,
-                dtype=self.dtype_policy,
-                name=f"attention_{axis}",
-            )
+            self._attention(channels, f"attention_{axis}", axis)
             for axis in range(1, len(input_shape) - 1)
         ]
         for axis, attention in enumerate(self.attentions, start=1):
@@ -88,12 +62,3 @@ class AxialAttention(keras.layers.Layer):
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
         return input_shape
-
-    def get_config(self) -> dict[str, Any]:
-        return {
-            **super().get_config(),
-            "num_heads": self.num_heads,
-            "key_dim": self.key_dim,
-            "dropout": self.dropout,
-            "seed": self.seed,
-        }

@@ -7,12 +7,12 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_stt.arguments import check_positive, head_dim
+from keras_stt.layers.keras_attention import KerasAttention
 from keras_stt.typing import Shape, Tensor
 
 
 @keras.saving.register_keras_serializable("keras_stt.layers")
-class CrossAttention(keras.layers.Layer):
+class CrossAttention(KerasAttention):
     """Cross-attention to a grid: `keras.layers.MultiHeadAttention`, flattened.
 
     Each position of the text compares its query with the keys of all `N = Π n_m`
@@ -38,33 +38,8 @@ class CrossAttention(keras.layers.Layer):
             positions, `(B, num_heads, T, n_1, …, n_M)`.
     """
 
-    def __init__(
-        self,
-        num_heads: int,
-        key_dim: int | None = None,
-        dropout: float = 0.0,
-        seed: int | None = None,
-        **kwargs: Any,
-    ) -> None:
-        super().__init__(**kwargs)
-        check_positive("num_heads", num_heads)
-        if key_dim is not None:
-            check_positive("key_dim", key_dim)
-        self.num_heads = num_heads
-        self.key_dim = key_dim
-        self.dropout = dropout
-        self.seed = seed
-
     def build(self, inputs_shape: Shape, context_shape: Shape) -> None:
-        channels = inputs_shape[-1]
-        self.attention = keras.layers.MultiHeadAttention(
-            self.num_heads,
-            self.key_dim or head_dim(channels, self.num_heads, "key_dim"),
-            dropout=self.dropout,
-            seed=self.seed,
-            dtype=self.dtype_policy,
-            name="attention",
-        )
+        self.attention = self._attention(inputs_shape[-1])
         self.attention.build(inputs_shape, (context_shape[0], None, context_shape[-1]))
 
     def call(
@@ -100,12 +75,3 @@ class CrossAttention(keras.layers.Layer):
 
     def compute_output_shape(self, inputs_shape: Shape, context_shape: Shape) -> Shape:
         return inputs_shape
-
-    def get_config(self) -> dict[str, Any]:
-        return {
-            **super().get_config(),
-            "num_heads": self.num_heads,
-            "key_dim": self.key_dim,
-            "dropout": self.dropout,
-            "seed": self.seed,
-        }

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import keras
 from keras import ops
 
 from keras_stt import ops as stt_ops
-from keras_stt.arguments import check_positive, head_dim
+from keras_stt.layers.keras_attention import KerasAttention
 from keras_stt.typing import Shape, Tensor
 
 
 @keras.saving.register_keras_serializable("keras_stt.layers")
-class SelfAttention(keras.layers.Layer):
+class SelfAttention(KerasAttention):
     """Full self-attention on a grid: `keras.layers.MultiHeadAttention`, flattened.
 
     The `N = Π n_m` positions become one sequence, which lets Keras use its fused
@@ -40,36 +38,12 @@ class SelfAttention(keras.layers.Layer):
         Tensor of the shape of `inputs`.
     """
 
-    def __init__(
-        self,
-        num_heads: int,
-        key_dim: int | None = None,
-        dropout: float = 0.0,
-        seed: int | None = None,
-        **kwargs: Any,
-    ) -> None:
-        super().__init__(**kwargs)
-        check_positive("num_heads", num_heads)
-        if key_dim is not None:
-            check_positive("key_dim", key_dim)
-        self.num_heads = num_heads
-        self.key_dim = key_dim
-        self.dropout = dropout
-        self.seed = seed
-        self.supports_masking = True
-
     def build(self, input_shape: Shape) -> None:
         channels = input_shape[-1]
-        self.attention = keras.layers.MultiHeadAttention(
-            self.num_heads,
-            self.key_dim or head_dim(channels, self.num_heads, "key_dim"),
-            dropout=self.dropout,
-            seed=self.seed,
-            dtype=self.dtype_policy,
-            name="attention",
-        )
+        self.attention = self._attention(channels)
         sequence = (input_shape[0], None, channels)
         self.attention.build(sequence, sequence)
+        self.supports_masking = True
 
     def call(
         self,
@@ -98,12 +72,3 @@ class SelfAttention(keras.layers.Layer):
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
         return input_shape
-
-    def get_config(self) -> dict[str, Any]:
-        return {
-            **super().get_config(),
-            "num_heads": self.num_heads,
-            "key_dim": self.key_dim,
-            "dropout": self.dropout,
-            "seed": self.seed,
-        }

@@ -106,9 +106,20 @@ class STT(keras.layers.Layer):
     >>> [tuple(tensor.shape) for tensor in (output, rows, columns)]
     [(2, 8, 6, 16), (2, 4, 8, 8), (2, 4, 6, 6)]
 
-    A mask per shape of input: `(B, T)` for text `(B, T, C)`; `(B, H, W)` for images,
-    for instance `np.arange(W) < widths[:, None, None]`, of shape `(B, 1, W)`, for
-    images padded on the right.
+    A mask per shape of input, `True` for the positions that may be attended to:
+
+    >>> text = np.random.rand(2, 7, 16)
+    >>> lengths = np.array([7, 4])
+    >>> padded = np.arange(7) < lengths[:, None]  # (B, T)
+    >>> output = keras_stt.layers.STT(num_heads=4)(text, mask=padded)
+    >>> widths = np.array([6, 5])
+    >>> cropped = np.arange(6) < widths[:, None, None]  # (B, 1, W), for every row
+    >>> output = layer(images, mask=cropped)
+    >>> video = np.random.rand(2, 3, 8, 6, 16)
+    >>> frames = np.array([3, 2])
+    >>> present = np.arange(3) < frames[:, None]  # (B, D)
+    >>> present = present[:, :, None, None]  # (B, D, 1, 1), for every pixel
+    >>> output = keras_stt.layers.STT(num_heads=4)(video, mask=present)
 
     Reference:
         - [arXiv 2201.01410](https://arxiv.org/abs/2201.01410) (Synthesizing Tensor

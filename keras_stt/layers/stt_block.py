@@ -76,6 +76,19 @@ class STTBlock(keras.layers.Layer):
             raise ValueError(
                 f"`mixer` must be a Keras layer or `None`. Received: mixer={mixer!r}"
             )
+        _, *more = inspect.signature(mixer.call).parameters.values()
+        needed = [
+            parameter.name
+            for parameter in more
+            if parameter.default is parameter.empty
+            and parameter.kind is parameter.POSITIONAL_OR_KEYWORD
+        ]
+        if needed:
+            raise ValueError(
+                "`mixer` must be called with one tensor; for MultiHeadAttention take "
+                "`keras_stt.layers.SelfAttention`. "
+                f"Received: mixer={mixer!r}, which also needs {', '.join(needed)}"
+            )
         if not isinstance(cross_attention, (keras.layers.Layer, type(None))):
             raise ValueError(
                 "`cross_attention` must be a Keras layer or `None`. "

@@ -95,6 +95,11 @@ def _patch_size(
     image_shape: tuple[int, int, int], grid: tuple[int, int]
 ) -> tuple[int, int]:
     sizes = tuple(image_shape[:2])
+    if None in sizes:
+        raise ValueError(
+            "The image's height and width must be known: the blocks work on a grid of "
+            f"fixed size. Received: an image of shape {tuple(image_shape)}"
+        )
     if len(grid) != 2 or min(grid) < 1:
         raise ValueError(
             "`grid` must be two positive integers, rows and columns. "

@@ -84,6 +84,12 @@ def test_a_mixer_that_changes_the_shape_is_an_error(mixer):
         STTBlock(mixer()).build(IMAGE)
 
 
+def test_a_mixer_of_two_tensors_is_an_error():
+    message = "(?s)called with one tensor.*SelfAttention.*needs value"
+    with pytest.raises(ValueError, match=message):
+        STTBlock(keras.layers.MultiHeadAttention(2, 4))
+
+
 def test_masks_reach_the_mixer():
     block, x = built(STTBlock(STT(2)), IMAGE), normal(*IMAGE)
     mask = normal(*IMAGE[:-1]) > 0

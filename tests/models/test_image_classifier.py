@@ -124,6 +124,12 @@ def test_bad_arguments(arguments, message):
         image_classifier(SHAPE, 5, **{**SMALL, **arguments})
 
 
+@pytest.mark.parametrize("shape", [(None, None, 3), (8, None, 3)])
+def test_images_of_unknown_size(shape):
+    with pytest.raises(ValueError, match=r"must be known.*Received.*None, 3\)"):
+        image_classifier(shape, 5, **SMALL)
+
+
 @pytest.mark.parametrize("name", ["stt-mixture", "mha", "axial-mha", "depthwise-conv"])
 def test_saved_and_loaded(name, tmp_path):
     model = image_classifier(SHAPE, 5, mixer=name, **SMALL, dropout=0.1)
