@@ -1,12 +1,14 @@
 """Data sets that are drawn here and need no network.
 
-`scene` and `render` draw single examples and need NumPy alone. `prepare_scenes` gives
-them as a TensorFlow Datasets builder; `import keras_stt.datasets.scenes` registers
-that builder, so that `tfds.load("scenes")` finds it.
+`scene`, `render` and `captions` make single examples and need NumPy alone.
+`prepare_scenes` gives them as a TensorFlow Datasets builder; `import
+keras_stt.datasets.scenes` registers that builder, so that `tfds.load("scenes")` finds
+it.
 """
 
 from typing import Any
 
+from keras_stt.datasets.captions import captions, is_correct
 from keras_stt.datasets.drawing import Object, Scene, render, scene
 
 
@@ -46,4 +48,12 @@ def prepare_scenes(data_dir: str | None = None) -> Any:
     return builder
 
 
-__all__ = ["Object", "Scene", "prepare_scenes", "render", "scene"]
+__all__ = [
+    "Object",
+    "Scene",
+    "captions",
+    "is_correct",
+    "prepare_scenes",
+    "render",
+    "scene",
+]

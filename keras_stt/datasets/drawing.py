@@ -7,11 +7,14 @@ whether they have the same colour. Three promises shape this file:
   alone, whose stream Python guarantees; geometry and blending are done in integers.
 - **Example i stands alone.** A scene depends on its seed, split and index, never on
   how many others are drawn.
-- **Only a comparison tells the label.** Everything but the colours is drawn without
-  looking at the label, and each object alone has every colour equally often under
-  both labels. So a sum of terms that each see one object cannot lower the expected
-  cross-entropy below chance. The objects are `GAP` or more pixels apart: no window
-  of `GAP + 1` pixels touches both.
+- **Only a comparison tells the label.** Each object alone looks alike under both
+  labels: it has every colour equally often, its shape depends on its own colour alone,
+  and the rest is drawn without looking at either. So a sum of terms that each see one
+  object cannot lower the expected cross-entropy below chance. The objects are `GAP` or
+  more pixels apart: no window of `GAP + 1` pixels touches both.
+- **Some combinations are kept for later.** No object has the shape that `UNSEEN` names
+  for its colour, unless a scene is asked for in which one has: whoever knows colours
+  and shapes from the others can describe it, whoever knows the pairs by heart can't.
 """
 
 import random
@@ -79,6 +82,17 @@ SHAPES = tuple(_INSIDE)
 """Names of the shapes."""
 
 
+UNSEEN: dict[str, str] = {
+    "red": "circle",
+    "green": "square",
+    "blue": "triangle",
+    "yellow": "cross",
+    "purple": "triangle",
+    "cyan": "circle",
+}
+"""For each colour the shape that it never has, but in scenes with `unseen`."""
+
+
 @dataclass(frozen=True)
 class Object:
     """One shape in a scene.
@@ -137,7 +151,7 @@ class _Dice:
         return value - jitter + self.below(2 * jitter + 1)
 
 
-def scene(seed: int, split: str, index: int) -> Scene:
+def scene(seed: int, split: str, index: int, *, unseen: bool = False) -> Scene:
     """Draws example `index` of a split.
 
     Of the two examples `2k` and `2k + 1`, one is "same" and one "different", in an
@@ -147,6 +161,7 @@ def scene(seed: int, split: str, index: int) -> Scene:
         seed: Any integer.
         split: Any name; splits are independent of one another.
         index: Number of the example, from 0.
+        unseen: Whether the first object has the shape of `UNSEEN`; without, none has.
 
     Returns:
         The scene, equal on every platform and version of Python and NumPy.
@@ -174,8 +189,10 @@ def scene(seed: int, split: str, index: int) -> Scene:
     sizes = (dice.choice(tuple(SIZES)), dice.choice(tuple(SIZES)))
     centres = _place(dice, (SIZES[sizes[0]], SIZES[sizes[1]]))
     one, two = (
-        _paint(dice, colour, size, centre)
-        for colour, size, centre in zip(colours, sizes, centres, strict=True)
+        _paint(dice, colour, size, centre, held_out)
+        for colour, size, centre, held_out in zip(
+            colours, sizes, centres, (unseen, False), strict=True
+        )
     )
     return Scene((one, two), (_background(dice), _background(dice)))
 
@@ -239,8 +256,12 @@ def _place(dice: _Dice, sides: tuple[int, int]) -> list[tuple[int, int]]:
     return list(zip(xs, ys, strict=True))
 
 
-def _paint(dice: _Dice, colour: str, size: str, centre: tuple[int, int]) -> Object:
-    shape = dice.choice(SHAPES)
+def _paint(
+    dice: _Dice, colour: str, size: str, centre: tuple[int, int], unseen: bool
+) -> Object:
+    held_out = UNSEEN[colour]
+    seen = [shape for shape in SHAPES if shape != held_out]
+    shape = held_out if unseen else dice.choice(seen)
     red, green, blue = (dice.near(c, _COLOUR_JITTER) for c in COLOURS[colour])
     return Object(shape, colour, size, *centre, (red, green, blue))
 
