@@ -25,6 +25,6 @@ def scenes_dir(tmp_path_factory):
 
     folder = tmp_path_factory.mktemp("tensorflow_datasets")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(scenes, "EXAMPLES", {"train": 64, "test": 32})
+        patch.setattr(scenes, "EXAMPLES", {"train": 64, "test": 32, "unseen": 16})
         prepare_scenes(str(folder))
     return str(folder)

@@ -18,6 +18,14 @@ from keras_stt.layers import (
     STTBlock,
     STTCrossAttention,
 )
+from keras_stt.models.caption_text import (
+    END,
+    PADDING,
+    SPECIAL_TOKENS,
+    START,
+    UNKNOWN,
+    tokenize,
+)
 from keras_stt.models.image_encoder import encode, mixer_factory
 from keras_stt.models.text_generator import TextGenerator
 from keras_stt.typing import Tensor
@@ -27,11 +35,6 @@ CROSS_ATTENTIONS: dict[str, Callable[[int], keras.layers.Layer]] = {
     "stt": lambda heads: STTCrossAttention(heads, name="cross_attention"),
 }
 """How the text reads the grid, by name: a layer from the number of heads."""
-
-#: Tokens before the words of the vocabulary, as `keras.layers.TextVectorization` has
-#: the first two.
-SPECIAL_TOKENS = ("", "[UNK]", "[START]", "[END]")
-PADDING, UNKNOWN, START, END = range(len(SPECIAL_TOKENS))
 
 
 @keras.saving.register_keras_serializable("keras_stt.models")
@@ -81,10 +84,15 @@ class ImageCaptioner(keras.Model):
 
     Example:
 
-    >>> words = ["a", "cat", "dog"]
+    >>> images, texts = np.random.rand(2, 32, 32, 3), ["A cat.", "Two dogs."]
+    >>> words = keras_stt.models.learn_vocabulary(texts)
     >>> captioner = keras_stt.models.ImageCaptioner((32, 32, 3), words, max_length=5)
-    >>> captions = captioner.generate(np.zeros((2, 32, 32, 3)))
-    >>> len(captions)
+    >>> tokens = captioner.tokenize(texts)
+    >>> Loss = keras.losses.SparseCategoricalCrossentropy
+    >>> captioner.compile("adam", Loss(from_logits=True, ignore_class=0))
+    >>> inputs = {"image": images, "tokens": tokens[:, :-1]}
+    >>> history = captioner.fit(inputs, tokens[:, 1:], verbose=0)
+    >>> len(captioner.generate(images))
     2
     """
 
@@ -241,6 +249,21 @@ class ImageCaptioner(keras.Model):
             images.astype("float32"), batch_size=batch_size, verbose=0
         )
         return [self.text(row) for row in tokens]
+
+    def tokenize(self, captions: Sequence[str]) -> npt.NDArray[np.int32]:
+        """Captions as tokens to train on, by `keras.layers.TextVectorization`.
+
+        `tokens[:, :-1]` are the inputs, `tokens[:, 1:]` the targets. Needs TensorFlow,
+        as that layer does, on every backend.
+
+        Args:
+            captions: Captions; `keras_stt.models.normalize` is applied to them.
+
+        Returns:
+            int32, `(N, max_length + 2)`: start, words, end, padding. Captions of more
+            than `max_length` words end there.
+        """
+        return tokenize(captions, self.vocabulary, self.max_length)
 
     def text(self, tokens: Sequence[int]) -> str:
         """The words of a row of tokens, up to its end."""

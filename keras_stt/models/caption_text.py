@@ -1,0 +1,91 @@
+"""Captions as tokens: one normalisation for models, references and metrics.
+
+Tokens are numbers: 0 is padding, 1 an unknown word, 2 the start of a text, 3 its end,
+and from 4 on the words of a vocabulary.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Sequence
+
+import keras
+import numpy as np
+import numpy.typing as npt
+
+#: Tokens before the words of the vocabulary, as `keras.layers.TextVectorization` has
+#: the first two.
+SPECIAL_TOKENS = ("", "[UNK]", "[START]", "[END]")
+PADDING, UNKNOWN, START, END = range(len(SPECIAL_TOKENS))
+
+# What TextVectorization strips, whose lower-casing stops at ASCII.
+_PUNCTUATION = re.compile(r"""[!"#$%&()*+,\-./:;<=>?@\[\\\]^_`{|}~']""")
+
+
+def normalize(caption: str) -> str:
+    """A caption in small letters, without punctuation, with single spaces.
+
+    That is how `keras.layers.TextVectorization` standardises text, but for letters
+    beyond ASCII. It is not the tokenisation of the COCO evaluation, which needs Java:
+    "a man's hat" has the words a, mans, hat here, and a, man, 's, hat there.
+
+    Args:
+        caption: Any text.
+
+    Returns:
+        The text that models are trained on and metrics compare.
+
+    Example:
+
+    >>> keras_stt.models.normalize("There's a T-shirt , drying .")
+    'theres a tshirt drying'
+    """
+    return " ".join(_PUNCTUATION.sub("", caption.lower()).split())
+
+
+def learn_vocabulary(captions: Iterable[str], min_count: int = 1) -> list[str]:
+    """The words of captions, the most frequent first, ties in alphabetical order.
+
+    Args:
+        captions: Captions, which are normalised first.
+        min_count: How often a word must occur, at least; others become unknown.
+
+    Returns:
+        The words, as `ImageCaptioner` takes them.
+
+    Example:
+
+    >>> keras_stt.models.learn_vocabulary(["A red circle.", "a cross"])
+    ['a', 'circle', 'cross', 'red']
+    """
+    counts = Counter(word for text in captions for word in normalize(text).split())
+    words = sorted(counts, key=lambda word: (-counts[word], word))
+    return [word for word in words if counts[word] >= min_count]
+
+
+def tokenize(
+    captions: Sequence[str], vocabulary: Sequence[str], max_length: int
+) -> npt.NDArray[np.int32]:
+    """Captions as tokens, by `keras.layers.TextVectorization`.
+
+    Args:
+        captions: Captions, which are normalised first.
+        vocabulary: The words.
+        max_length: Words of a caption that are kept; a longer one ends there.
+
+    Returns:
+        int32, `(N, max_length + 2)`: start, words, end, padding.
+    """
+    layer = keras.layers.TextVectorization(
+        standardize=None, output_sequence_length=max_length, vocabulary=list(vocabulary)
+    )
+    texts = [normalize(caption) for caption in captions]
+    words = np.asarray(layer(texts), np.int32).reshape(len(texts), max_length)
+    tokens = np.full((len(texts), max_length + 2), PADDING, np.int32)
+    tokens[:, 0] = START
+    # Its words begin at 2: there is room for start and end to be made.
+    shift = len(SPECIAL_TOKENS) - 2
+    tokens[:, 1:-1] = np.where(words > UNKNOWN, words + shift, words)
+    tokens[np.arange(len(texts)), 1 + (words != PADDING).sum(axis=1)] = END
+    return tokens

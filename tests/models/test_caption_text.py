@@ -1,0 +1,64 @@
+import numpy as np
+import pytest
+
+from keras_stt.models import ImageCaptioner, learn_vocabulary, normalize
+
+pytest.importorskip("tensorflow", reason="TextVectorization needs it")
+
+WORDS = ["red", "green", "a"]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("There is a piece of farmland .", "there is a piece of farmland"),
+        ("A man's t-shirt, (drying)!", "a mans tshirt drying"),
+        ("  Ärger\tim\nÉtang ", "ärger im étang"),
+        (" . ", ""),
+    ],
+)
+def test_normalize(text, expected):
+    assert normalize(text) == expected
+
+
+def test_plain_text_is_what_text_vectorization_makes_of_it():
+    import keras
+
+    texts = ["There is a `piece`, of {farmland} ~ [today]!", 'Say: "x_y" & #1 *2* z\\w']
+    layer = keras.layers.TextVectorization(output_mode="int")
+    layer.adapt([normalize(text) for text in texts])
+    ours = np.asarray(layer([normalize(text) for text in texts]))
+    np.testing.assert_array_equal(np.asarray(layer(texts)), ours)
+    assert (ours != 1).all()
+
+
+def test_vocabulary_by_frequency_then_alphabet():
+    captions = ["A red circle.", "a RED cross", "a blue cross"]
+    assert learn_vocabulary(captions) == ["a", "cross", "red", "blue", "circle"]
+    assert learn_vocabulary(captions, min_count=2) == ["a", "cross", "red"]
+    assert learn_vocabulary([]) == []
+
+
+def captioner():
+    return ImageCaptioner(
+        (4, 4, 3), WORDS, max_length=4, grid=(2, 2), width=4, num_heads=2
+    )
+
+
+def test_tokens():
+    # 2 start, 3 end, 0 padding, 1 unknown; red, green, a from 4 on.
+    tokens = captioner().tokenize(["a Red .", "", "red blue green a red", "a a a red"])
+    assert tokens.dtype == np.int32
+    assert tokens.tolist() == [
+        [2, 6, 4, 3, 0, 0],
+        [2, 3, 0, 0, 0, 0],
+        [2, 4, 1, 5, 6, 3],
+        [2, 6, 6, 6, 4, 3],
+    ]
+    assert captioner().tokenize([]).shape == (0, 6)
+
+
+def test_text_is_the_inverse():
+    model = captioner()
+    texts = ["a red", "green green a red", ""]
+    assert [model.text(row) for row in model.tokenize(texts)] == texts
