@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import keras
 from keras import ops
 
@@ -28,10 +30,14 @@ class AxialAttention(KerasAttention):
 
     Call arguments:
         inputs: Tensor of shape `(B, n_1, …, n_M, C)`.
+        return_attention_scores: Whether to return the weights too. Defaults to `False`.
         training: Whether dropout is active.
 
     Returns:
-        Tensor of the shape of `inputs`.
+        output: Tensor of the shape of `inputs`.
+        scores: With `return_attention_scores=True`, also a tuple with one tensor per
+            mode `m`: a matrix for each fibre, `(B, num_heads, n_1, …, n_M, n_m, n_m)`
+            without `n_m` among the `n_1, …, n_M`.
 
     Reference:
         - Ho et al., Axial Attention in Multidimensional Transformers,
@@ -48,17 +54,51 @@ class AxialAttention(KerasAttention):
             fibre = (None, input_shape[axis], channels)
             attention.build(fibre, fibre)
 
-    def call(self, inputs: Tensor, training: bool | None = None) -> Tensor:
+    def call(
+        self,
+        inputs: Tensor,
+        return_attention_scores: bool = False,
+        training: bool | None = None,
+    ) -> Tensor:
+        all_scores = []
         # Fibres as sequences: Keras's fused attention takes no `attention_axes`.
         for axis, attention in enumerate(self.attentions, start=1):
             grid = ops.moveaxis(inputs, axis, -2)
-            fibres = ops.reshape(grid, (-1, *ops.shape(grid)[-2:]))
-            fibres = attention(fibres, fibres, training=training)
+            batch, *others, size, channels = ops.shape(grid)
+            fibres = ops.reshape(grid, (-1, size, channels))
+            fibres = attention(
+                fibres,
+                fibres,
+                return_attention_scores=return_attention_scores,
+                training=training,
+            )
+            if return_attention_scores:
+                fibres, scores = fibres
+                shape = (batch, *others, self.num_heads, size, size)
+                all_scores.append(ops.moveaxis(ops.reshape(scores, shape), -3, 1))
             output = ops.moveaxis(ops.reshape(fibres, ops.shape(grid)), -2, axis)
             # The last one's residual is the caller's, as with any mixer.
             last = axis == len(self.attentions)
             inputs = output if last else inputs + output
-        return inputs
+        return (inputs, tuple(all_scores)) if return_attention_scores else inputs
+
+    def compute_output_spec(
+        self,
+        inputs: Tensor,
+        return_attention_scores: bool = False,
+        training: bool | None = None,
+    ) -> Any:
+        output = keras.KerasTensor(inputs.shape, dtype=self.compute_dtype)
+        if not return_attention_scores:
+            return output
+        batch, *sizes, _ = inputs.shape
+        return output, tuple(
+            keras.KerasTensor(
+                (batch, self.num_heads, *sizes[:m], *sizes[m + 1 :], size, size),
+                dtype=self.compute_dtype,
+            )
+            for m, size in enumerate(sizes)
+        )
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
         return input_shape

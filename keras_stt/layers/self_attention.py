@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import keras
 from keras import ops
 
@@ -32,10 +34,13 @@ class SelfAttention(KerasAttention):
             positions that may be attended to.
         use_causal_mask: For inputs of one mode (text): whether position `i` attends to
             positions `≤ i` only. Defaults to `False`.
+        return_attention_scores: Whether to return the weights too. Defaults to `False`.
         training: Whether dropout is active.
 
     Returns:
-        Tensor of the shape of `inputs`.
+        output: Tensor of the shape of `inputs`.
+        scores: With `return_attention_scores=True`, also the weights, of each position
+            to each, `(B, num_heads, n_1, …, n_M, n_1, …, n_M)`.
     """
 
     def build(self, input_shape: Shape) -> None:
@@ -50,6 +55,7 @@ class SelfAttention(KerasAttention):
         inputs: Tensor,
         mask: Tensor | None = None,
         use_causal_mask: bool = False,
+        return_attention_scores: bool = False,
         training: bool | None = None,
     ) -> Tensor:
         if use_causal_mask and len(inputs.shape) != 3:
@@ -61,14 +67,36 @@ class SelfAttention(KerasAttention):
         if mask is not None:
             mask = stt_ops.grid_mask(mask, inputs)
             mask = ops.reshape(mask, (ops.shape(mask)[0], 1, -1))
-        output = self.attention(
+        found = self.attention(
             sequence,
             sequence,
             attention_mask=mask,
             use_causal_mask=use_causal_mask,
+            return_attention_scores=return_attention_scores,
             training=training,
         )
-        return ops.reshape(output, ops.shape(inputs))
+        if not return_attention_scores:
+            return ops.reshape(found, ops.shape(inputs))
+        output, scores = found
+        _, *sizes, _ = ops.shape(inputs)
+        scores = ops.reshape(scores, (*ops.shape(scores)[:2], *sizes, *sizes))
+        return ops.reshape(output, ops.shape(inputs)), scores
+
+    def compute_output_spec(
+        self,
+        inputs: Tensor,
+        mask: Tensor | None = None,
+        use_causal_mask: bool = False,
+        return_attention_scores: bool = False,
+        training: bool | None = None,
+    ) -> Any:
+        output = keras.KerasTensor(inputs.shape, dtype=self.compute_dtype)
+        if not return_attention_scores:
+            return output
+        batch, *sizes, _ = inputs.shape
+        return output, keras.KerasTensor(
+            (batch, self.num_heads, *sizes, *sizes), dtype=self.compute_dtype
+        )
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
         return input_shape

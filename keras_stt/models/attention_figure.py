@@ -1,0 +1,130 @@
+"""Attention maps as a picture."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from keras_stt.models.attention_maps import AttentionMaps
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+_PANEL = 1.35
+"""Side of a panel, in inches."""
+
+
+def attention_figure(
+    image: npt.ArrayLike,
+    maps: Sequence[AttentionMaps] | Mapping[str, Sequence[AttentionMaps]],
+    position: int | tuple[int, ...],
+    example: int = 0,
+) -> Figure:
+    """Draws what a position attends to: a row per layer, a column per head.
+
+    Bright is much; each panel has a scale of its own, whose upper end stands below it
+    as a multiple of an even share. The first column is the image with the position.
+
+    Args:
+        image: `(height, width, channels)`: uint8, or floats in [0, 1].
+        maps: What `attention_maps` returned, for layers that read a grid of two modes;
+            or several of these by the name of a model, to look at them side by side.
+        position: Row and column in the grid; in a cross-attention, the index in the
+            text.
+        example: Index of the image among those of the maps.
+
+    Returns:
+        A `matplotlib.figure.Figure`.
+
+    Raises:
+        ValueError: If there is no map, or one of another number of modes.
+
+    Example:
+
+    >>> images = np.random.rand(2, 32, 32, 3)
+    >>> maps = {
+    ...     mixer: keras_stt.models.attention_maps(
+    ...         keras_stt.models.image_classifier((32, 32, 3), 10, mixer), images
+    ...     )
+    ...     for mixer in ("stt-dense", "mha")
+    ... }
+    >>> figure = keras_stt.models.attention_figure(images[0], maps, (2, 5))
+    >>> figure.savefig("attention.png")  # doctest: +SKIP
+    """
+    try:
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise ImportError(
+            "Drawing needs matplotlib: pip install 'keras-stt[compare]'"
+        ) from error
+
+    if isinstance(maps, Mapping):
+        rows = [
+            (f"{model}\n{each.name}", each)
+            for model, group in maps.items()
+            for each in group
+        ]
+    else:
+        rows = [(each.name, each) for each in maps]
+    if not rows or any(len(each.grid) != 2 for _, each in rows):
+        raise ValueError(
+            "`maps` must hold maps of a grid of two modes. Received: "
+            f"grids {[each.grid for _, each in rows]}"
+        )
+    pixels = np.asarray(image)
+    if pixels.dtype != np.uint8:
+        pixels = np.clip(np.asarray(pixels, float), 0, 1)
+    heats = [each.heat_map(position)[example] for _, each in rows]
+    heads = max(map(len, heats))
+    height = _PANEL * len(rows) + 0.35
+    figure = Figure(figsize=(_PANEL * (heads + 1) + 0.9, height))
+    panels = figure.subplots(len(rows), heads + 1, squeeze=False)
+    figure.subplots_adjust(
+        0.9 / (_PANEL * (heads + 1) + 0.9), 0.02, 0.99, 1 - 0.3 / height, 0.06, 0.2
+    )
+    for (title, each), heat, line in zip(rows, heats, panels, strict=True):
+        _show(line[0], pixels, cmap="gray")
+        line[0].set_ylabel(title, rotation=0, ha="right", va="center", size=8)
+        _mark(line[0], pixels.shape, each.grid, position)
+        for head, axes in enumerate(line[1:]):
+            if head >= len(heat):
+                axes.axis("off")
+                continue
+            cell = (pixels.shape[0] // each.grid[0], pixels.shape[1] // each.grid[1])
+            _show(axes, np.kron(heat[head], np.ones(cell)), cmap="magma", vmin=0)
+            _mark(axes, pixels.shape, each.grid, position)
+            times = heat[head].max() * heat[head].size
+            axes.set_xlabel(f"{times:.3g} ×", size=7, labelpad=2)
+    panels[0, 0].set_title("image", size=8)
+    for head in range(heads):
+        panels[0, head + 1].set_title(f"head {head + 1}", size=8)
+    return figure
+
+
+def _show(axes: Any, pixels: np.ndarray, **how: Any) -> None:
+    axes.imshow(pixels, interpolation="nearest", **how)
+    axes.set(xticks=[], yticks=[])
+    axes.spines[:].set_visible(False)
+
+
+def _mark(
+    axes: Any,
+    shape: tuple[int, ...],
+    grid: tuple[int, ...],
+    position: int | tuple[int, ...],
+) -> None:
+    """A frame around the position, where it is one of the grid."""
+    if isinstance(position, int) or len(position) != 2:
+        return
+    from matplotlib.patches import Rectangle
+
+    height, width = shape[0] / grid[0], shape[1] / grid[1]
+    row, column = position
+    corner = (column * width - 0.5, row * height - 0.5)
+    for color, line in (("black", 2.2), ("white", 1.0)):
+        axes.add_patch(
+            Rectangle(corner, width, height, fill=False, color=color, linewidth=line)
+        )
