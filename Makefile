@@ -13,6 +13,9 @@ export TF_CPP_MIN_LOG_LEVEL ?= 3
 # that follow can take longer than the training.
 KEEP := MALLOC_MMAP_THRESHOLD_=4000000000 MALLOC_TRIM_THRESHOLD_=8000000000
 
+# Tests run side by side, a file at a time: its fixtures are made once.
+PROCESSES ?= --numprocesses auto --maxprocesses 4 --dist loadfile
+
 .PHONY: help demo test lint format clean
 .DEFAULT_GOAL := help
 
@@ -44,7 +47,8 @@ demo: .venv/installed
 test: .venv/installed $(if $(filter torch,$(BACKENDS)),.venv/installed-torch)
 	@for backend in $(BACKENDS); do \
 	  echo "== tests on $$backend"; \
-	  KERAS_BACKEND=$$backend $(BIN)/python -m pytest -q $$selected || exit 1; \
+	  KERAS_BACKEND=$$backend $(BIN)/python -m pytest -q $(PROCESSES) $$selected \
+	    || exit 1; \
 	  selected="-m not(backend_free)"; \
 	done
 

@@ -12,6 +12,12 @@ with contextlib.suppress(ImportError):
 import keras
 import pytest
 
+if keras.backend.backend() == "jax":
+    import jax
+
+    # Most of the time goes into compiling programs that run once.
+    jax.config.update("jax_disable_most_optimizations", True)
+
 
 @pytest.fixture(autouse=True)
 def _reproducible():

@@ -32,6 +32,23 @@ class Images:
     def __len__(self) -> int:
         return len(self.labels)
 
+    @property
+    def targets(self) -> npt.NDArray[np.int32]:
+        """The labels: what the images are to be told by."""
+        return self.labels
+
+    def batch(
+        self, pixels: npt.NDArray[np.float32], chosen: Any, draws: Any
+    ) -> tuple[Any, ...]:
+        """Images and labels of a batch, as `keras.Model.fit` takes them.
+
+        Args:
+            pixels: The images of the batch, augmented, float32 in [0, 1].
+            chosen: Which images they are.
+            draws: A random number in [0, 1) for each; not needed here.
+        """
+        return pixels, self.labels[chosen]
+
 
 @dataclass(frozen=True)
 class ClassificationData:

@@ -2,11 +2,12 @@
 
 import time
 from collections.abc import Callable
+from typing import Any
 
 import keras
 import numpy as np
 
-from keras_stt.experiments.data import Images
+from keras_stt.experiments.training import Examples
 
 Step = Callable[[], object]
 
@@ -74,7 +75,7 @@ def interleaved(
     return times
 
 
-def training_step(model: keras.Model, batch: Images) -> Step:
+def training_step(model: keras.Model, batch: Examples) -> Step:
     """Makes a function that trains a compiled model on one batch and waits for it.
 
     The batch stays on the device. The step does change the model's weights.
@@ -94,18 +95,18 @@ def training_step(model: keras.Model, batch: Images) -> Step:
             "`model` must be compiled to time its training. Received: a model without "
             "optimizer and loss"
         )
-    images, labels = _on_device(batch)
+    tensors = _on_device(batch)
     last = min(model.trainable_variables, key=lambda v: int(np.prod(v.shape)))
 
     def step() -> None:
-        model.train_on_batch(images, labels)
+        model.train_on_batch(*tensors)
         # The loss can be there before the new weights are.
         keras.ops.convert_to_numpy(last.value)
 
     return step
 
 
-def inference_step(model: keras.Model, batch: Images) -> Step:
+def inference_step(model: keras.Model, batch: Examples) -> Step:
     """Makes a function that computes the logits of one batch and waits for them.
 
     The batch stays on the device; the logits come back as a NumPy array.
@@ -117,12 +118,11 @@ def inference_step(model: keras.Model, batch: Images) -> Step:
     Returns:
         A function without arguments; its first call compiles.
     """
-    images, _ = _on_device(batch)
-    return lambda: model.predict_on_batch(images)
+    inputs, *_ = _on_device(batch)
+    return lambda: model.predict_on_batch(inputs)
 
 
-def _on_device(batch: Images) -> tuple[object, object]:
-    images = batch.images.astype(np.float32) / 255
-    return keras.ops.convert_to_tensor(images), keras.ops.convert_to_tensor(
-        batch.labels
-    )
+def _on_device(batch: Examples) -> tuple[Any, ...]:
+    pixels = (batch.images / np.float32(255)).astype(np.float32)
+    arrays = batch.batch(pixels, np.arange(len(batch)), np.zeros(len(batch)))
+    return keras.tree.map_structure(keras.ops.convert_to_tensor, arrays)

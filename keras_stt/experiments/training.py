@@ -16,12 +16,12 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import keras
 import numpy as np
+import numpy.typing as npt
 
-from keras_stt.experiments.data import Images
 from keras_stt.experiments.robustness import accuracy
 
 STATE_FILE = "state.npz"
@@ -33,6 +33,34 @@ _UNREADABLE = (
 )
 
 History = dict[str, list[float]]
+
+
+class Examples(Protocol):
+    """What models are trained on: images, each with what belongs to it."""
+
+    @property
+    def images(self) -> npt.NDArray[np.uint8]:
+        """All images, `(N, height, width, channels)`."""
+
+    @property
+    def targets(self) -> npt.NDArray[np.int32]:
+        """All of what belongs to them, `(N, …)`."""
+
+    def __len__(self) -> int: ...
+
+    def batch(
+        self,
+        pixels: npt.NDArray[np.float32],
+        chosen: npt.NDArray[np.int64],
+        draws: npt.NDArray[np.float64],
+    ) -> tuple[Any, ...]:
+        """What `keras.Model.fit` takes: inputs, targets and, it may be, weights.
+
+        Args:
+            pixels: The images of the batch, augmented, float32 in [0, 1].
+            chosen: Which images they are.
+            draws: A random number in [0, 1) for each, to choose by.
+        """
 
 
 @dataclass(frozen=True)
@@ -94,12 +122,13 @@ class TrainedRun:
 
 def train(
     build_model: Callable[[], keras.Model],
-    data: Images,
+    data: Examples,
     recipe: Recipe,
     *,
     seed: int,
     folder: Path,
-    validation: Images | None = None,
+    validation: Any = None,
+    score: Callable[[keras.Model, Any, int], float] = accuracy,
     progress: bool = True,
     jit_compile: bool | str = "auto",
     label: str | None = None,
@@ -111,12 +140,14 @@ def train(
     Python's, NumPy's and the backend's global random seeds are set on the way.
 
     Args:
-        build_model: Makes the model, from float32 images in [0, 1] to logits.
+        build_model: Makes the model, from float32 images in [0, 1] (and what else the
+            inputs of `data` are) to logits.
         data: Images to train on.
         recipe: How to train.
         seed: Seed of everything random, at least 0.
         folder: Folder of this run alone; made if it does not exist.
         validation: Images whose accuracy is measured after every epoch.
+        score: How it is measured: from model, validation images and batch size.
         progress: Whether to show a progress bar (one line per epoch where standard
             error is no terminal).
         jit_compile: As in `keras.Model.compile`.
@@ -160,7 +191,7 @@ def train(
             seconds = time.perf_counter() - start
             numbers = {name: float(logs[name][0]) for name in ("loss", "accuracy")}
             if validation is not None:
-                numbers["validation_accuracy"] = accuracy(
+                numbers["validation_accuracy"] = score(
                     model, validation, recipe.batch_size
                 )
             state.commit(numbers, seconds)
@@ -194,8 +225,11 @@ def compile_model(
     )
     model.compile(
         optimizer,
-        keras.losses.SparseCategoricalCrossentropy(from_logits=True),
-        metrics=[keras.metrics.SparseCategoricalAccuracy(name="accuracy")],
+        # Of targets with weights, the mean over those that count.
+        keras.losses.SparseCategoricalCrossentropy(
+            from_logits=True, reduction="mean_with_sample_weight"
+        ),
+        weighted_metrics=[keras.metrics.SparseCategoricalAccuracy(name="accuracy")],
         jit_compile=jit_compile,
     )
     optimizer.build(model.trainable_variables)
@@ -220,7 +254,7 @@ class EpochBatches(keras.utils.PyDataset):
         epoch: Index of the epoch, from 0.
     """
 
-    def __init__(self, data: Images, recipe: Recipe, seed: int, epoch: int) -> None:
+    def __init__(self, data: Examples, recipe: Recipe, seed: int, epoch: int) -> None:
         super().__init__()
         rng = np.random.default_rng([seed, epoch])
         count, shift = len(data), recipe.shift
@@ -231,18 +265,20 @@ class EpochBatches(keras.utils.PyDataset):
         # Drawn whether they are used or not, so that one never changes another.
         self._flip = (rng.random(count) < 0.5) & recipe.flip
         self._shift = rng.integers(-shift, shift, (count, 2), endpoint=True)
+        self._draws = rng.random(count)
 
     def __len__(self) -> int:
         return len(self._order)
 
-    def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
+    def __getitem__(self, index: int) -> tuple[Any, ...]:
         chosen = self._order[index]
         images = self._data.images[chosen]
         flip, shift = self._flip[chosen], self._shift[chosen]
         images[flip] = images[flip, :, ::-1]
         if shift.any():
             images = _translated(images, shift)
-        return images.astype(np.float32) / 255, self._data.labels[chosen]
+        pixels = images.astype(np.float32) / 255
+        return self._data.batch(pixels, chosen, self._draws[chosen])
 
 
 def _translated(images: np.ndarray, shift: np.ndarray) -> np.ndarray:
@@ -257,7 +293,7 @@ def _translated(images: np.ndarray, shift: np.ndarray) -> np.ndarray:
 
 
 def _identity(
-    data: Images, recipe: Recipe, seed: int, validation: Images | None
+    data: Examples, recipe: Recipe, seed: int, validation: Examples | None
 ) -> dict[str, Any]:
     """What a run must share with a state file to go on from it."""
     return {
@@ -269,10 +305,10 @@ def _identity(
     }
 
 
-def checksum(data: Images) -> str:
-    """Stands for images and labels, in few letters."""
-    images, labels = map(np.ascontiguousarray, (data.images, data.labels))
-    return f"{images.shape} {zlib.crc32(labels.data, zlib.crc32(images.data)):08x}"
+def checksum(data: Examples) -> str:
+    """Stands for images and targets, in few letters."""
+    images, targets = map(np.ascontiguousarray, (data.images, data.targets))
+    return f"{images.shape} {zlib.crc32(targets.data, zlib.crc32(images.data)):08x}"
 
 
 def _reseeding(seed: int, epoch: int) -> list[keras.callbacks.Callback]:
