@@ -4,6 +4,9 @@ import contextlib
 import os
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+# On JAX, most of the time goes into compiling programs that run once. Set where
+# processes that tests start find it, too: they must compute the same.
+os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
 
 # Torch before TensorFlow, where both are there: the other order can crash.
 with contextlib.suppress(ImportError):
@@ -11,12 +14,6 @@ with contextlib.suppress(ImportError):
 
 import keras
 import pytest
-
-if keras.backend.backend() == "jax":
-    import jax
-
-    # Most of the time goes into compiling programs that run once.
-    jax.config.update("jax_disable_most_optimizations", True)
 
 
 @pytest.fixture(autouse=True)
