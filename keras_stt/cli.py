@@ -18,7 +18,7 @@ from typing import Any, NoReturn
 import keras
 
 from keras_stt import __version__
-from keras_stt.experiments.settings import Settings
+from keras_stt.experiments.settings import ClassifySettings
 from keras_stt.models import MIXERS
 
 BACKENDS = ("tensorflow", "jax", "torch")
@@ -148,8 +148,12 @@ def _add_classify(tasks: Any) -> None:
     add("--output", type=Path, metavar="DIR", help="default: runs/classify-DATASET")
     add("--backend", choices=BACKENDS, help="default: Keras's, by KERAS_BACKEND")
     add("--quiet", action="store_true", help="no progress")
-    defaults = {field.name: field.default for field in dataclasses.fields(Settings)}
-    parser.set_defaults(**defaults | {"grid": "x".join(map(str, Settings.grid))})
+    defaults = {
+        field.name: field.default for field in dataclasses.fields(ClassifySettings)
+    }
+    parser.set_defaults(
+        **defaults | {"grid": "x".join(map(str, ClassifySettings.grid))}
+    )
 
 
 def _grid(text: str) -> tuple[int, int]:
@@ -166,17 +170,17 @@ def _classify(options: argparse.Namespace, arguments: list[str]) -> int:
     try:
         _check_backend(options.backend, arguments)
         _check_packages()
-        from keras_stt.experiments.classify import Comparison
+        from keras_stt.experiments.classify import ClassifyComparison
 
-        fields = [field.name for field in dataclasses.fields(Settings)]
+        fields = [field.name for field in dataclasses.fields(ClassifySettings)]
         chosen: dict[str, Any] = {name: getattr(options, name) for name in fields}
         for name in ("mixers", "seeds", "learning_rates"):
             chosen[name] = tuple(chosen[name])
-        settings = Settings(**chosen)
+        settings = ClassifySettings(**chosen)
         # It takes models that are trained one after another for a mistake.
         logging.getLogger("tensorflow").setLevel(logging.ERROR)
         name = settings.dataset.replace("/", "-")
-        comparison = Comparison(
+        comparison = ClassifyComparison(
             settings,
             options.output or Path("runs") / f"classify-{name}",
             data_dir=options.data_dir,

@@ -11,7 +11,7 @@
     device       {"kind": "cpu" | "gpu", "name", "count", "system"}
     dataset      {"name", "version", "class_names", "train_images",
                   "validation_images", "test_images", "image_shape"}
-    settings     every option, as in `keras_stt.experiments.settings.Settings`:
+    settings     every option, as in `keras_stt.experiments.settings`:
                  "mixers", "seeds", "epochs", "train_images", "grid", "width", ...
     search       null, or {mixer: {"runs": [{"learning_rate",
                  "validation_accuracy"}, ...], "best": learning rate}}

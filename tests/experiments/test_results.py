@@ -235,9 +235,9 @@ def test_docstring_names_every_key_of_the_schema():
 
 
 def test_sample_settings_are_settings():
-    from keras_stt.experiments.settings import Settings
+    from keras_stt.experiments.settings import ClassifySettings
 
-    names = {field.name for field in dataclasses.fields(Settings)}
+    names = {field.name for field in dataclasses.fields(ClassifySettings)}
     assert set(sample_results()["settings"]) <= names
 
 
