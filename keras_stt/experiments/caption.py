@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from statistics import median
 from typing import Any
 
@@ -11,17 +13,22 @@ import keras
 import numpy as np
 import numpy.typing as npt
 
-from keras_stt.datasets import is_correct, scene
+from keras_stt.datasets import Scene, is_correct, scene
 from keras_stt.experiments.caption_data import CaptionedImages, load_captions
+from keras_stt.experiments.caption_figures import gallery, word_maps
 from keras_stt.experiments.caption_metrics import caption_metrics
-from keras_stt.experiments.comparison import Comparison
+from keras_stt.experiments.comparison import Comparison, jit_compile
+from keras_stt.experiments.plots import write_figure
 from keras_stt.experiments.settings import captioner_parts
 from keras_stt.experiments.tfds_reader import EMBEDDED
-from keras_stt.experiments.training import Examples, checksum
-from keras_stt.models import ImageCaptioner, learn_vocabulary
+from keras_stt.experiments.training import Examples, checksum, train
+from keras_stt.models import ImageCaptioner, attention_maps, learn_vocabulary
 
 #: Images that a caption is timed on, and how often.
 TIMED_IMAGES, TIMING_ROUNDS = 32, 5
+
+#: Images of a gallery.
+GALLERY_IMAGES = 12
 
 
 @dataclass(frozen=True)
@@ -149,6 +156,60 @@ class CaptionComparison(Comparison):
     def sizes(self, model: keras.Model, variant: str) -> dict[str, int]:
         return {"parameters": model.count_params()}
 
+    def draw(self, runs: dict[str, list[dict[str, Any]]]) -> None:
+        for split, images in self.data.tests.items():
+            places = np.linspace(0, len(images) - 1, min(GALLERY_IMAGES, len(images)))
+            shown = places.astype(int).tolist()
+            written = {
+                variant: [done[0]["captions"][split][i] for i in shown]
+                for variant, done in runs.items()
+            }
+            right = {
+                variant: [
+                    self._is_right(t, split, i)
+                    for t, i in zip(texts, shown, strict=True)
+                ]
+                for variant, texts in written.items()
+            }
+            references = [images.captions[i] for i in shown]
+            figure = gallery(images.images[shown], written, references, right)
+            name = "gallery_unseen" if split == "unseen" else "gallery"
+            write_figure(figure, self.folder / f"{name}.png")
+        self._draw_attention(runs)
+
+    def _is_right(self, caption: str, split: str, index: int) -> bool:
+        """Whether a caption is true of a scene, or one of the references."""
+        if self.data.name == EMBEDDED:
+            return is_correct(caption, _scene(split, index))
+        return caption in self.data.tests[split].captions[index]
+
+    def _draw_attention(self, runs: dict[str, list[dict[str, Any]]]) -> None:
+        """Where the words of one image looked, with the models of the first seed."""
+        settings = self.settings
+        split, images = next(iter(self.data.tests.items()))
+        index = len(images) // 2
+        image, written = images.images[index], {}
+        for variant, done in runs.items():
+            text = done[0]["captions"][split][index]
+            if not text:
+                continue
+            trained = train(
+                partial(self.build, variant),
+                self._train,
+                settings.recipe(done[0]["learning_rate"]),
+                seed=settings.seeds[0],
+                folder=self._measures(variant, settings.seeds[0]).parent,
+                progress=False,
+                jit_compile=jit_compile(),
+            )
+            tokens = trained.model.tokenize([text])[:, :-1]
+            inputs = {"image": image[None] / np.float32(255), "tokens": tokens}
+            maps = attention_maps(trained.model, inputs)[-1]
+            heats = [maps.heat_map(t)[0].mean(axis=0) for t in range(len(text.split()))]
+            written[variant] = (text, np.stack(heats))
+        if written:
+            write_figure(word_maps(image, written), self.folder / "attention.png")
+
 
 def tokenized(data: CaptionedImages, captioner: ImageCaptioner) -> TokenizedImages:
     """The captions of images as tokens of a captioner."""
@@ -194,15 +255,17 @@ def token_accuracy(
     return right / total
 
 
-def correct_share(captions: list[str], split: str) -> float:
+def correct_share(captions: Sequence[str], split: str) -> float:
     """Share of the captions of the first scenes of a split that are true of them."""
+    right = [is_correct(text, _scene(split, i)) for i, text in enumerate(captions)]
+    return sum(right) / len(right)
+
+
+def _scene(split: str, index: int) -> Scene:
+    """An example of the data set `scenes`."""
     from keras_stt.datasets.scenes import SEED
 
-    unseen = split == "unseen"
-    return sum(
-        is_correct(text, scene(SEED, split, index, unseen=unseen))
-        for index, text in enumerate(captions)
-    ) / len(captions)
+    return scene(SEED, split, index, unseen=split == "unseen")
 
 
 def caption_ms(model: ImageCaptioner, data: CaptionedImages, beam_size: int) -> float:

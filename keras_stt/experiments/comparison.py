@@ -111,6 +111,7 @@ class Comparison(ABC):
                 if new:
                     self._write(search, runs, costs={}, finished=False)
         results = self._write(search, runs, self._costs(), finished=True)
+        self.draw(runs)
         write_report(results, self.folder)
         return results
 
@@ -146,6 +147,9 @@ class Comparison(ABC):
     def sizes(self, model: keras.Model, variant: str) -> dict[str, int]:
         """Parameters, multiply-adds and what else is counted."""
 
+    def draw(self, runs: dict[str, list[dict[str, Any]]]) -> None:  # noqa: B027
+        """Draws what only this task has into the folder; nothing by default."""
+
     def _search(self) -> dict[str, Any]:
         """The best learning rate of each variant on the validation images."""
         settings = self.settings
@@ -166,7 +170,7 @@ class Comparison(ABC):
                     validation=validation,
                     score=self.score,
                     progress=self.progress,
-                    jit_compile=_jit_compile(),
+                    jit_compile=jit_compile(),
                     label=f"[search {number}/{total}] {variant}, "
                     f"learning rate {rate:g}",
                 )
@@ -193,7 +197,7 @@ class Comparison(ABC):
             seed=seed,
             folder=path.parent,
             progress=self.progress,
-            jit_compile=_jit_compile(),
+            jit_compile=jit_compile(),
             label=label,
         )
         run = {
@@ -228,7 +232,7 @@ class Comparison(ABC):
             keras.utils.set_random_seed(0)
             model = self.build(variant)
             compile_model(
-                model, settings.recipe(1e-4), steps=1000, jit_compile=_jit_compile()
+                model, settings.recipe(1e-4), steps=1000, jit_compile=jit_compile()
             )
             training[variant] = training_step(model, batch)
             inference[variant] = inference_step(model, batch)
@@ -273,7 +277,7 @@ class Comparison(ABC):
             "settings": dataclasses.asdict(settings),
             "search": search,
             settings.choices: {
-                variant: _summaries(done, costs.get(variant, {}))
+                variant: _summaries(done, costs.get(variant, {}), settings.task)
                 for variant, done in runs.items()
                 if done
             },
@@ -283,13 +287,15 @@ class Comparison(ABC):
         return results
 
 
-def _summaries(runs: list[dict[str, Any]], costs: dict[str, Any]) -> dict[str, Any]:
+def _summaries(
+    runs: list[dict[str, Any]], costs: dict[str, Any], task: str
+) -> dict[str, Any]:
     """A variant's entry in the results."""
     entry: dict[str, Any] = {
         "learning_rate": runs[0]["learning_rate"],
         "history": [run["history"] for run in runs],
     }
-    for name in results_io.MEASURES:
+    for name in results_io.TASKS[task].measures:
         if name in runs[0]:
             entry[name] = summary([run[name] for run in runs])
     for name, found in costs.items():
@@ -298,7 +304,7 @@ def _summaries(runs: list[dict[str, Any]], costs: dict[str, Any]) -> dict[str, A
     return entry
 
 
-def _jit_compile() -> bool | str:
+def jit_compile() -> bool | str:
     """XLA, but for TensorFlow on a CPU.
 
     There XLA compiles longer and has no vectorised loop for the depthwise convolution.
