@@ -16,7 +16,6 @@ or seeds besides those that are there, it trains the further ones only.
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import math
 from abc import ABC, abstractmethod
@@ -31,7 +30,7 @@ from keras_stt.experiments.device import accelerator
 from keras_stt.experiments.memory import peak_step_bytes
 from keras_stt.experiments.report import write_report
 from keras_stt.experiments.results import summary
-from keras_stt.experiments.settings import check_folder, identity
+from keras_stt.experiments.settings import check_folder, identity, record
 from keras_stt.experiments.timing import inference_step, interleaved, training_step
 from keras_stt.experiments.training import (
     Examples,
@@ -274,7 +273,7 @@ class Comparison(ABC):
             **environment,
             "device": {**environment["device"], **accelerator()},
             "dataset": self.dataset(),
-            "settings": dataclasses.asdict(settings),
+            "settings": record(settings),
             "search": search,
             settings.choices: {
                 variant: _summaries(done, costs.get(variant, {}), settings.task)

@@ -327,7 +327,8 @@ _TASKS = {
             "gallery": (
                 "Test images with what each captioner wrote, and one of the "
                 "references. Green captions are right: equal to a reference, or in "
-                "`scenes` true. The images were taken evenly from the split, not chosen."
+                "`scenes` true. The images were taken evenly from the split, not "
+                "chosen."
             ),
             "gallery_unseen": (
                 "Scenes in which one object has a colour and a shape that never came "

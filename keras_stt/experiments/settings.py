@@ -74,6 +74,12 @@ class Settings:
     choices: ClassVar[str]
 
     @property
+    def dataset_name(self) -> str:
+        """The data set without the way to a folder, which is this machine's alone."""
+        folder = Path(self.dataset).expanduser()
+        return folder.resolve().name if folder.is_dir() else self.dataset
+
+    @property
     def compared(self) -> tuple[str, ...]:
         """The variants that are compared."""
         return getattr(self, self.choices)
@@ -218,6 +224,11 @@ def captioner_parts(variant: str) -> tuple[str, str, str]:
     return parts[0], parts[1], parts[2]
 
 
+def record(settings: Settings) -> dict[str, Any]:
+    """The settings as they are written down."""
+    return {**dataclasses.asdict(settings), "dataset": settings.dataset_name}
+
+
 def identity(settings: Settings, data: str | None = None) -> dict[str, Any]:
     """What two comparisons in one folder must have in common.
 
@@ -225,7 +236,7 @@ def identity(settings: Settings, data: str | None = None) -> dict[str, Any]:
         settings: What to compare.
         data: What stands for the images, once they are known.
     """
-    shared = dataclasses.asdict(settings)
+    shared = record(settings)
     for free in (settings.choices, "seeds"):
         del shared[free]
     shared = {
