@@ -7,7 +7,7 @@ from samples import sample_results
 
 from keras_stt.experiments import classify, comparison
 from keras_stt.experiments.classify import ClassifyComparison
-from keras_stt.experiments.results import MEASURES
+from keras_stt.experiments.results import TASKS
 from keras_stt.experiments.settings import ClassifySettings
 from keras_stt.models import image_classifier
 
@@ -54,7 +54,7 @@ def test_results_hold_every_measure_of_every_mixer(finished):
     assert results["finished"] is True
     assert list(results["mixers"]) == list(SMALL.mixers)
     for entry in results["mixers"].values():
-        for name, measure in MEASURES.items():
+        for name, measure in TASKS["classify"].measures.items():
             found = entry[name]
             if found is None:
                 assert name == "peak_step_bytes"
