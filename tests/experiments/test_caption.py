@@ -10,7 +10,6 @@ from keras_stt.datasets import captions, scene
 from keras_stt.experiments import caption, comparison
 from keras_stt.experiments.caption import (
     CaptionComparison,
-    TokenizedImages,
     correct_share,
     token_accuracy,
     tokenized,
@@ -253,13 +252,3 @@ def test_the_loss_is_the_mean_over_what_counts():
     assert loss == pytest.approx(-np.log(chosen[counted]).mean(), rel=1e-5)
     right = logits.argmax(-1) == targets
     assert accuracy == pytest.approx(right[counted].mean(), rel=1e-5)
-
-
-def test_images_without_captions_of_all_lengths():
-    empty = TokenizedImages(
-        np.zeros((0, 4, 4, 3), np.uint8),
-        np.zeros((0, 1, 4), np.int32),
-        np.zeros(0, np.int32),
-    )
-    assert len(empty) == 0
-    assert len(empty.first(3)) == 0

@@ -70,16 +70,8 @@ def test_every_measure_of_the_schema_is_described():
         "inference_ms peak_step_bytes"
     )
     assert set(MEASURES) == set(in_schema.split())
-    qualities = [
-        "cider",
-        "bleu_1",
-        "bleu_2",
-        "bleu_3",
-        "bleu_4",
-        "rouge_l",
-        "exact_match",
-        "correct",
-    ]
+    names = "cider bleu_1 bleu_2 bleu_3 bleu_4 rouge_l exact_match correct"
+    qualities = names.split()
     assert set(TASKS["caption"].measures) == {
         *qualities,
         *(f"unseen_{name}" for name in qualities),
