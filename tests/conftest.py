@@ -31,6 +31,8 @@ def scenes_dir(tmp_path_factory):
 
     folder = tmp_path_factory.mktemp("tensorflow_datasets")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(scenes, "EXAMPLES", {"train": 64, "test": 32, "unseen": 16})
+        few = {"train": 64, "test": 32}
+        few |= {"caption_train": 64, "caption_test": 32, "caption_unseen": 16}
+        patch.setattr(scenes, "EXAMPLES", few)
         prepare_scenes(str(folder))
     return str(folder)

@@ -10,6 +10,7 @@ Weights are a dictionary from a variable's path below its layer
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Collection, Mapping, Sequence
 
 import numpy as np
@@ -28,6 +29,11 @@ def below(weights: Weights, prefix: str) -> dict[str, Array]:
         for path, value in weights.items()
         if path.startswith(prefix)
     }
+
+
+def gelu(x):
+    erf = np.vectorize(math.erf)
+    return x / 2 * (1 + erf(x / np.sqrt(2)))
 
 
 def softmax(logits: Sequence[float] | Array) -> Array:

@@ -25,7 +25,7 @@ _SENTENCES = {
         "a {a} at the top and a {b} at the bottom",
     ),
 }
-CAPTIONS = 5
+NUMBER_OF_CAPTIONS = len(_SENTENCES["x"])
 """Number of captions of a scene."""
 
 _NOUN_PHRASE = r"\w+ \w+ \w+"
@@ -52,7 +52,7 @@ def captions(scene: Scene) -> tuple[str, ...]:
 
     Example:
         >>> captions(scene(0, "train", 0))[0]
-        'a small cyan cross is above a small red square'
+        'a small cyan cross is above a small red circle'
     """
     one, two = scene.objects
     axis = "x" if abs(one.x - two.x) >= abs(one.y - two.y) else "y"
@@ -73,6 +73,9 @@ def is_correct(caption: str, scene: Scene) -> bool:
     Args:
         caption: Any text, in small letters, without punctuation.
         scene: A scene.
+
+    Returns:
+        Whether it is true. Whatever is no sentence of the grammar is not.
     """
     for axis, pattern in _PATTERNS:
         if found := pattern.fullmatch(caption):

@@ -1,26 +1,28 @@
 """Scenes of coloured shapes, drawn from a seed with the same bytes everywhere.
 
 A scene holds two objects on opposite sides of a square canvas; its label says
-whether they have the same colour. Three promises shape this file:
+whether they have the same colour. Four promises shape this file:
 
 - **The same everywhere.** Random numbers come from `random.Random(text).random()`
   alone, whose stream Python guarantees; geometry and blending are done in integers.
 - **Example i stands alone.** A scene depends on its seed, split and index, never on
   how many others are drawn.
-- **Only a comparison tells the label.** Each object alone looks alike under both
-  labels: it has every colour equally often, its shape depends on its own colour alone,
-  and the rest is drawn without looking at either. So a sum of terms that each see one
-  object cannot lower the expected cross-entropy below chance. The objects are `GAP` or
-  more pixels apart: no window of `GAP + 1` pixels touches both.
-- **Some combinations are kept for later.** No object has the shape that `UNSEEN` names
-  for its colour, unless a scene is asked for in which one has: whoever knows colours
-  and shapes from the others can describe it, whoever knows the pairs by heart can't.
+- **Only a comparison tells the label.** Everything but the colours is drawn without
+  looking at the label, and each object alone has every colour equally often under
+  both labels. So a sum of terms that each see one object cannot lower the expected
+  cross-entropy below chance. The objects are `GAP` or more pixels apart: no window
+  of `GAP + 1` pixels touches both.
+- **Some combinations can be kept for later.** Asked for `"seen"` combinations, no
+  object has the shape that `UNSEEN` names for its colour; asked for `"unseen"` ones,
+  one has. Whoever learns colours and shapes from the former can describe the latter,
+  whoever learns the pairs by heart can't. (Both shapes together then tell something
+  about the colours: these scenes are for captions, not for the label.)
 """
 
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal, TypeVar
+from typing import Literal, TypeVar, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -90,7 +92,9 @@ UNSEEN: dict[str, str] = {
     "purple": "triangle",
     "cyan": "circle",
 }
-"""For each colour the shape that it never has, but in scenes with `unseen`."""
+"""For each colour the shape that it never has in scenes of `"seen"` combinations."""
+
+Combinations = Literal["any", "seen", "unseen"]
 
 
 @dataclass(frozen=True)
@@ -151,7 +155,9 @@ class _Dice:
         return value - jitter + self.below(2 * jitter + 1)
 
 
-def scene(seed: int, split: str, index: int, *, unseen: bool = False) -> Scene:
+def scene(
+    seed: int, split: str, index: int, combinations: Combinations = "any"
+) -> Scene:
     """Draws example `index` of a split.
 
     Of the two examples `2k` and `2k + 1`, one is "same" and one "different", in an
@@ -161,13 +167,15 @@ def scene(seed: int, split: str, index: int, *, unseen: bool = False) -> Scene:
         seed: Any integer.
         split: Any name; splits are independent of one another.
         index: Number of the example, from 0.
-        unseen: Whether the first object has the shape of `UNSEEN`; without, none has.
+        combinations: Which shapes go with a colour: `"any"`, `"seen"`: not that of
+            `UNSEEN`, or `"unseen"`: one object, the first or the second, has that of
+            `UNSEEN`, and the other not.
 
     Returns:
         The scene, equal on every platform and version of Python and NumPy.
 
     Raises:
-        ValueError: If an argument has another type, or `index` is negative.
+        ValueError: If an argument has another type or value, or `index` is negative.
 
     Example:
         >>> scene(0, "train", 7) == scene(0, "train", 7)
@@ -177,6 +185,11 @@ def scene(seed: int, split: str, index: int, *, unseen: bool = False) -> Scene:
     index = _integer("index", index, least=0)
     if not isinstance(split, str):
         raise ValueError(f"`split` must be a string. Received: {split!r}")
+    if combinations not in get_args(Combinations):
+        raise ValueError(
+            f"`combinations` must be one of {', '.join(get_args(Combinations))}. "
+            f"Received: {combinations!r}"
+        )
     dice = _Dice(f"keras_stt/scenes/scene/{seed}/{index}/{split}")
     coin = _Dice(f"keras_stt/scenes/coin/{seed}/{index // 2}/{split}").below(2)
     # Both colours are uniform whatever the step is, so neither alone tells the label.
@@ -188,11 +201,16 @@ def scene(seed: int, split: str, index: int, *, unseen: bool = False) -> Scene:
     dice = _Dice(f"keras_stt/scenes/look/{seed}/{index}/{split}")
     sizes = (dice.choice(tuple(SIZES)), dice.choice(tuple(SIZES)))
     centres = _place(dice, (SIZES[sizes[0]], SIZES[sizes[1]]))
-    one, two = (
-        _paint(dice, colour, size, centre, held_out)
-        for colour, size, centre, held_out in zip(
-            colours, sizes, centres, (unseen, False), strict=True
+    held_out: list[bool | None] = [None, None]
+    if combinations != "any":
+        held_out = [False, False]
+    if combinations == "unseen":
+        held_out[_Dice(f"keras_stt/scenes/unseen/{seed}/{index}/{split}").below(2)] = (
+            True
         )
+    one, two = (
+        _paint(dice, *look)
+        for look in zip(colours, sizes, centres, held_out, strict=True)
     )
     return Scene((one, two), (_background(dice), _background(dice)))
 
@@ -257,11 +275,19 @@ def _place(dice: _Dice, sides: tuple[int, int]) -> list[tuple[int, int]]:
 
 
 def _paint(
-    dice: _Dice, colour: str, size: str, centre: tuple[int, int], unseen: bool
+    dice: _Dice,
+    colour: str,
+    size: str,
+    centre: tuple[int, int],
+    held_out: bool | None,
 ) -> Object:
-    held_out = UNSEEN[colour]
-    seen = [shape for shape in SHAPES if shape != held_out]
-    shape = held_out if unseen else dice.choice(seen)
+    """An object whose shape is the unseen one of its colour, another, or any (None)."""
+    unseen = UNSEEN[colour]
+    if held_out is None:
+        shape = dice.choice(SHAPES)
+    else:
+        others = [shape for shape in SHAPES if shape != unseen]
+        shape = unseen if held_out else dice.choice(others)
     red, green, blue = (dice.near(c, _COLOUR_JITTER) for c in COLOURS[colour])
     return Object(shape, colour, size, *centre, (red, green, blue))
 

@@ -7,28 +7,48 @@ import numpy as np
 import tensorflow_datasets as tfds
 
 from keras_stt.datasets import drawing
-from keras_stt.datasets.captions import CAPTIONS, captions
+from keras_stt.datasets.captions import NUMBER_OF_CAPTIONS, captions
 
 SEED = 0
 """Seed of every split."""
-EXAMPLES = {"train": 10_000, "test": 2_000, "unseen": 2_000}
+EXAMPLES = {
+    "train": 10_000,
+    "test": 2_000,
+    "caption_train": 10_000,
+    "caption_test": 2_000,
+    "caption_unseen": 2_000,
+}
 """Number of examples of each split."""
+COMBINATIONS: dict[str, drawing.Combinations] = {
+    "caption_train": "seen",
+    "caption_test": "seen",
+    "caption_unseen": "unseen",
+}
+"""Which colours and shapes come together, in splits where not all do."""
 
 _DESCRIPTION = f"""
 Two coloured shapes far apart in front of a dark background. The label says whether
 they have the same colour ({", ".join(drawing.COLOURS)}). Their shapes, sizes and
 positions vary and tell nothing about the label, and no window of {drawing.GAP + 1}
-pixels touches both objects. {CAPTIONS} captions describe both objects and how they
-lie. In each scene of the split "unseen", one object has a colour and a shape that never
-come together in the other splits. The images are drawn by a program: the same pixels on
-every platform, and no network is needed.
+pixels touches both objects. {NUMBER_OF_CAPTIONS} captions describe both objects and how
+they lie. In the splits for captioning, some colours and shapes come together in no
+scene but those of "caption_unseen"; in each of them, one object has such a pair. The
+images are drawn by a program: the same pixels on every platform, and no network is
+needed.
 """
+
+
+def drawn(split: str, index: int) -> drawing.Scene:
+    """The scene of an example of the data set."""
+    return drawing.scene(SEED, split, index, COMBINATIONS.get(split, "any"))
 
 
 class Scenes(tfds.core.GeneratorBasedBuilder):
     """Two objects far apart, with their label (same or different colour) and captions.
 
-    Features of an example, which is `drawing.scene(SEED, split, i)`:
+    Splits: `train` and `test` for the label, `caption_train`, `caption_test` and
+    `caption_unseen` for captions. Features of an example, which is
+    `drawing.scene(SEED, split, i)`, with `COMBINATIONS` in the latter:
 
     - `image`: uint8 `(32, 32, 3)`, PNG.
     - `label`: `"different"` (0) or `"same"` (1), both equally often.
@@ -39,9 +59,9 @@ class Scenes(tfds.core.GeneratorBasedBuilder):
     Examples are stored in their order, so example i is the i-th of its split.
     """
 
-    VERSION = tfds.core.Version("2.0.0")
+    VERSION = tfds.core.Version("1.1.0")
     RELEASE_NOTES = {  # noqa: RUF012 (as tfds names it)
-        "2.0.0": "Captions, and a split of combinations that no other has.",
+        "1.1.0": "Captions, and splits for them.",
         "1.0.0": "First release.",
     }
 
@@ -64,7 +84,7 @@ class Scenes(tfds.core.GeneratorBasedBuilder):
                     length=2,
                 ),
                 "captions": tfds.features.Sequence(
-                    tfds.features.Text(), length=CAPTIONS
+                    tfds.features.Text(), length=NUMBER_OF_CAPTIONS
                 ),
             }
         )
@@ -82,7 +102,7 @@ class Scenes(tfds.core.GeneratorBasedBuilder):
 
     def _generate_examples(self, split: str) -> Iterator[tuple[int, dict[str, Any]]]:
         for index in range(EXAMPLES[split]):
-            scene = drawing.scene(SEED, split, index, unseen=split == "unseen")
+            scene = drawn(split, index)
             objects = [
                 {
                     "shape": item.shape,

@@ -13,7 +13,7 @@ import keras
 import numpy as np
 import numpy.typing as npt
 
-from keras_stt.datasets import Scene, is_correct, scene
+from keras_stt.datasets import Scene, is_correct
 from keras_stt.experiments.caption_data import CaptionedImages, load_captions
 from keras_stt.experiments.caption_figures import gallery, word_maps
 from keras_stt.experiments.caption_metrics import caption_metrics
@@ -263,9 +263,9 @@ def correct_share(captions: Sequence[str], split: str) -> float:
 
 def _scene(split: str, index: int) -> Scene:
     """An example of the data set `scenes`."""
-    from keras_stt.datasets.scenes import SEED
+    from keras_stt.datasets.scenes import drawn
 
-    return scene(SEED, split, index, unseen=split == "unseen")
+    return drawn(f"caption_{split}", index)
 
 
 def caption_ms(model: ImageCaptioner, data: CaptionedImages, beam_size: int) -> float:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,6 @@ import numpy.typing as npt
 
 from keras_stt.experiments.splits import check_counts, count_test, count_training
 from keras_stt.experiments.tfds_reader import (
-    EMBEDDED,
     Reader,
     full_name,
     image_feature,
@@ -25,6 +25,9 @@ from keras_stt.models import normalize
 
 # Between the captions of an image while TensorFlow holds them: no caption has one.
 _SEPARATOR = "\n"
+_VALIDATION = ("val", "validation")
+# The splits of `scenes` that are for captions.
+_SCENES = {"test": "caption_test", "unseen": "caption_unseen"}
 
 
 @dataclass(frozen=True)
@@ -88,7 +91,8 @@ def load_captions(
         dataset: Path of a folder, or a name as `tfds.builder` takes it:
             `"coco_captions"`, `"scenes"`.
         data_dir: Folder of prepared data sets of TensorFlow Datasets; it must exist.
-        train_images: Number of training images. None: all.
+        train_images: Number of training images. None: all that are not validation
+            images.
         validation_images: Number of validation images. Defaults to 0.
         test_images: Number of test images, of each test split. None: all.
         image_size: Height and width, in pixels, that images are resized to (bilinear,
@@ -105,10 +109,12 @@ def load_captions(
     """
     check_counts(train_images, validation_images, test_images, image_size)
     counts = (train_images, validation_images, test_images)
-    if Path(dataset).expanduser().is_dir():
-        folder = _Folder(Path(dataset).expanduser(), image_size, progress)
-        return folder.load(*counts)
-    if dataset.startswith(("/", "./", "../", "~")):
+    path = Path(os.path.expanduser(dataset))
+    named_as_path = dataset.startswith((".", "~")) or path.is_absolute()
+    # A folder that happens to be named like a data set holds no captions.
+    if path.is_dir() and (named_as_path or (path / "captions.json").exists()):
+        return _Folder(path, image_size, progress).load(counts)
+    if named_as_path:
         raise ValueError(
             "`dataset` must be an existing folder, or the name of a data set. "
             f"Received: dataset={dataset!r}"
@@ -123,7 +129,6 @@ def _load_tfds(
     image_size: int | None,
     progress: bool,
 ) -> CaptionData:
-    train_images, validation_images, test_images = counts
     builder = open_builder(dataset, data_dir)
     image, texts = image_feature(builder, dataset), _caption_feature(builder, dataset)
     prepare(builder, dataset, progress)
@@ -135,21 +140,61 @@ def _load_tfds(
         names = [f"example {start + i} of '{split}'" for i in range(len(captions))]
         return CaptionedImages(images, _normalized(names, captions))
 
-    available = reader.size("train")
-    train_images = count_training(dataset, available, train_images, validation_images)
-    splits = builder.info.splits
-    test = next((name for name in ("test", "validation", "val") if name in splits), "")
-    tests = [test or "test", *(["unseen"] if dataset == EMBEDDED else [])]
-    sizes = {
-        name: count_test(dataset, name, reader.size(name), test_images)
-        for name in tests
+    sizes = {name: info.num_examples for name, info in builder.info.splits.items()}
+    parts = _parts(dataset, sizes, captioned, counts)
+    return CaptionData(full_name(builder), str(builder.version), *parts)
+
+
+_Parts = tuple[CaptionedImages, CaptionedImages, dict[str, CaptionedImages]]
+
+
+def _parts(
+    dataset: str,
+    sizes: Mapping[str, int],
+    read: Callable[[str, int, int], CaptionedImages],
+    counts: tuple[int | None, int, int | None],
+) -> _Parts:
+    """Training, validation and test images, of the splits that a data set has.
+
+    Args:
+        dataset: Name of the data set, for errors.
+        sizes: Its splits and their sizes.
+        read: Reads a range of a split.
+        counts: Numbers of training, validation and test images that are asked for.
+    """
+    train_images, validation_images, test_images = counts
+    if "caption_train" in sizes:
+        train, tests = "caption_train", dict(_SCENES)
+    else:
+        found = [name for name in ("test", *_VALIDATION) if sizes.get(name)]
+        train, tests = "train", {"test": found[0]} if found else {}
+    if not sizes.get(train) or not tests:
+        raise ValueError(
+            f"Data set '{dataset}' must have images in a split 'train' and in one of "
+            f"'test', 'val', 'validation'. Received: splits {dict(sizes)}"
+        )
+    tested = {
+        name: (split, count_test(dataset, split, sizes[split], test_images))
+        for name, split in tests.items()
     }
-    return CaptionData(
-        name=full_name(builder),
-        version=str(builder.version),
-        train=captioned("train", 0, train_images),
-        validation=captioned("train", available - validation_images, available),
-        tests={name: captioned(name, 0, size) for name, size in sizes.items()},
+    spare = [n for n in _VALIDATION if sizes.get(n) and n not in tests.values()]
+    if spare and validation_images > sizes[spare[0]]:
+        raise ValueError(
+            f"`validation_images` must be at most {sizes[spare[0]]}, the size of split "
+            f"'{spare[0]}' of '{dataset}'. "
+            f"Received: validation_images={validation_images}"
+        )
+    held_back = 0 if spare else validation_images
+    trained = count_training(dataset, sizes[train], train_images, held_back)
+    validation = (
+        read(spare[0], 0, validation_images)
+        if spare
+        else read(train, sizes[train] - validation_images, sizes[train])
+    )
+    return (
+        read(train, 0, trained),
+        validation,
+        {name: read(split, 0, size) for name, (split, size) in tested.items()},
     )
 
 
@@ -158,16 +203,15 @@ def _caption_feature(builder: Any, dataset: str) -> Callable[[dict[str, Any]], A
     import tensorflow_datasets as tfds
 
     features = builder.info.features
-    found: dict[tuple[str, ...], Any] = {}
+    found: list[tuple[str, ...]] = []
     for name, feature in dict(features.items()).items():
         inner = getattr(feature, "feature", feature)
-        if isinstance(inner, tfds.features.Text):
-            found[(name,)] = feature
+        if _is_text(inner):
+            found.append((name,))
         elif isinstance(inner, tfds.features.FeaturesDict) and inner is not feature:
-            for key, text in inner.items():
-                if isinstance(text, tfds.features.Text):
-                    found[(name, key)] = text
-    captions = [path for path in found if "caption" in path[0].lower()] or [*found]
+            found += [(name, key) for key, text in inner.items() if _is_text(text)]
+    captions = [path for path in found if "caption" in path[0].lower()]
+    captions = captions or [path for path in found if "file" not in path[0].lower()]
     if len(captions) != 1:
         raise ValueError(
             f"Data set '{dataset}' must have its captions in one feature, a "
@@ -188,11 +232,21 @@ def _caption_feature(builder: Any, dataset: str) -> Callable[[dict[str, Any]], A
     return joined
 
 
+def _is_text(feature: Any) -> bool:
+    """Whether a feature is one string, as `Text` is, and some tensors are."""
+    import tensorflow as tf
+    import tensorflow_datasets as tfds
+
+    is_tensor = isinstance(feature, tfds.features.Tensor)
+    return is_tensor and feature.shape == () and feature.tf_dtype == tf.string
+
+
 class _Folder:
     """A folder with `images/`, `captions.json` and `splits.json`."""
 
     def __init__(self, path: Path, image_size: int | None, progress: bool) -> None:
         self.path = path
+        self.name = path.resolve().name
         self.image_size = image_size
         self.progress = progress
         if not (path / "images").is_dir():
@@ -204,34 +258,10 @@ class _Folder:
         self.splits = self._names("splits.json", "{split: [file name, …]}")
         self._check_splits()
 
-    def load(
-        self, train_images: int | None, validation_images: int, test_images: int | None
-    ) -> CaptionData:
+    def load(self, counts: tuple[int | None, int, int | None]) -> CaptionData:
         """Reads as many images as asked for."""
-        name, splits = self.path.name, self.splits
-        train = splits["train"]
-        validation = splits.get("val", [])[:validation_images]
-        if "val" not in splits:
-            train_images = count_training(
-                name, len(train), train_images, validation_images
-            )
-            validation = train[len(train) - validation_images :]
-        elif validation_images > len(validation):
-            raise ValueError(
-                f"`validation_images` must be at most {len(validation)}, the size of "
-                f"split 'val' of '{name}'. "
-                f"Received: validation_images={validation_images}"
-            )
-        else:
-            train_images = count_training(name, len(train), train_images, 0)
-        tested = count_test(name, "test", len(splits["test"]), test_images)
-        return CaptionData(
-            name=name,
-            version="",
-            train=self._read("train", train[:train_images]),
-            validation=self._read("validation", validation),
-            tests={"test": self._read("test", splits["test"][:tested])},
-        )
+        sizes = {split: len(files) for split, files in self.splits.items()}
+        return CaptionData(self.name, "", *_parts(self.name, sizes, self._read, counts))
 
     def _names(self, name: str, form: str) -> dict[str, list[str]]:
         """The content of a JSON file: names, each with a list of texts."""
@@ -252,12 +282,11 @@ class _Folder:
         return content
 
     def _check_splits(self) -> None:
-        for split in ("train", "test"):
-            if not self.splits.get(split):
-                raise ValueError(
-                    f"'splits.json' must name images in a split '{split}'. Received: "
-                    f"{ {name: len(files) for name, files in self.splits.items()} }"
-                )
+        known = ("train", "test", *_VALIDATION)
+        _refuse(
+            f"The splits of 'splits.json' must be among {', '.join(known)}",
+            [split for split in self.splits if split not in known],
+        )
         used = Counter(file for files in self.splits.values() for file in files)
         _refuse(
             "An image must be in one split, once",
@@ -276,42 +305,55 @@ class _Folder:
             ],
         )
 
-    def _read(self, split: str, files: Sequence[str]) -> CaptionedImages:
-        from PIL import Image
+    def _read(self, split: str, start: int, stop: int) -> CaptionedImages:
         from tqdm import tqdm
 
+        files = self.splits[split][start:stop]
         bar = tqdm(
             files,
-            desc=f"Reading {self.path.name} {split}",
+            desc=f"Reading {self.name} {split}",
             unit=" images",
             delay=1.0,
             leave=False,
             disable=None if self.progress else True,
         )
-        images: list[np.ndarray] = []
-        for file in bar:
-            try:
-                with Image.open(self.path / "images" / file) as opened:
-                    picture: Image.Image = opened.convert("RGB")
-            except (OSError, ValueError, Image.DecompressionBombError) as error:
-                raise ValueError(
-                    f"Every image must be readable. Received: {file} ({error})"
-                ) from error
-            size = self.image_size
-            if size and picture.size != (size, size):
-                picture = picture.resize((size, size), Image.Resampling.BILINEAR)
-            images.append(np.asarray(picture, np.uint8))
-            if images[-1].shape != images[0].shape:
-                raise ValueError(
-                    f"The images of '{self.path.name}' differ in size: `image_size` "
-                    "must say which size to resize them to. Received: image_size=None, "
-                    f"{files[0]} of {images[0].shape[:2]}, "
-                    f"{file} of {images[-1].shape[:2]}"
-                )
-        captions = _normalized(files, [self.captions[file] for file in files])
         side = self.image_size or 0
-        stacked = np.stack(images) if images else np.zeros((0, side, side, 3), np.uint8)
-        return CaptionedImages(stacked, captions)
+        images = np.zeros((0, side, side, 3), np.uint8)
+        for number, file in enumerate(bar):
+            pixels = self._picture(file)
+            if not number:
+                images = np.empty((len(files), *pixels.shape), np.uint8)
+            if pixels.shape != images.shape[1:]:
+                raise ValueError(
+                    f"The images of '{self.name}' differ in size: `image_size` must "
+                    "say which size to resize them to. Received: image_size=None, "
+                    f"{files[0]} of {images.shape[1:3]}, {file} of {pixels.shape[:2]}"
+                )
+            images[number] = pixels
+        captions = _normalized(files, [self.captions[file] for file in files])
+        return CaptionedImages(images, captions)
+
+    def _picture(self, file: str) -> npt.NDArray[np.uint8]:
+        """An image as it is to be looked at: upright, in red, green and blue."""
+        from PIL import Image, ImageOps
+
+        try:
+            with Image.open(self.path / "images" / file) as opened:
+                upright = ImageOps.exif_transpose(opened)
+        except Exception as error:  # Pillow has many, SyntaxError among them.
+            raise ValueError(
+                f"Every image must be readable. Received: {file} ({error})"
+            ) from error
+        if upright.mode.startswith(("I", "F")):
+            raise ValueError(
+                "Every image must have 8 bits per colour. "
+                f"Received: {file} of mode {upright.mode}"
+            )
+        picture = upright.convert("RGB")
+        size = self.image_size
+        if size and picture.size != (size, size):
+            picture = picture.resize((size, size), Image.Resampling.BILINEAR)
+        return np.asarray(picture, np.uint8)
 
 
 def _normalized(

@@ -19,7 +19,8 @@ def caption_metrics(
     are means over the images, and CIDEr weighs n-grams by how few images of this
     corpus have them in their references. Texts are compared as
     `keras_stt.models.normalize` leaves them; the usual tokenisation of COCO, by Java
-    code, differs from it for apostrophes and hyphens alone.
+    code, differs from it where signs stand between letters or digits. CIDEr of a single
+    image is 0: what all images have in common weighs nothing.
 
     Args:
         captions: One caption per image.
@@ -41,6 +42,11 @@ def caption_metrics(
     from pycocoevalcap.cider.cider import Cider
     from pycocoevalcap.rouge.rouge import Rouge
 
+    if isinstance(captions, str) or any(isinstance(each, str) for each in references):
+        raise ValueError(
+            "`captions` must be a sequence of texts, and `references` one of sequences "
+            "of texts. Received: a text in the place of a sequence"
+        )
     if not captions or len(captions) != len(references) or not all(references):
         raise ValueError(
             "Every image must have a caption and one reference at least. Received: "
@@ -49,6 +55,10 @@ def caption_metrics(
         )
     written = {i: [normalize(text)] for i, text in enumerate(captions)}
     expected = {i: [*map(normalize, each)] for i, each in enumerate(references)}
+    if not all(all(texts) for texts in expected.values()):
+        raise ValueError(
+            "Every reference must have a word. Received: an empty reference"
+        )
     bleu, _ = Bleu(len(BLEU_ORDERS)).compute_score(expected, written, verbose=0)
     rouge, _ = Rouge().compute_score(expected, written)
     cider, _ = Cider().compute_score(expected, written)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from typing import Any
 
 import keras
@@ -37,6 +38,8 @@ class KerasAttention(keras.layers.Layer):
         self.key_dim = key_dim
         self.dropout = dropout
         self.seed = seed
+        # What takes a mask hands it on.
+        self.supports_masking = "mask" in inspect.signature(self.call).parameters
 
     def _attention(
         self, channels: int, name: str = "attention", index: int = 0

@@ -48,7 +48,6 @@ class SelfAttention(KerasAttention):
         self.attention = self._attention(channels)
         sequence = (input_shape[0], None, channels)
         self.attention.build(sequence, sequence)
-        self.supports_masking = True
 
     def call(
         self,
@@ -58,11 +57,7 @@ class SelfAttention(KerasAttention):
         return_attention_scores: bool = False,
         training: bool | None = None,
     ) -> Tensor:
-        if use_causal_mask and len(inputs.shape) != 3:
-            raise ValueError(
-                "A causal mask needs an input of shape (B, T, C): a grid has no order. "
-                f"Received: inputs.shape={tuple(inputs.shape)}"
-            )
+        _check_order(inputs, use_causal_mask)
         sequence = ops.reshape(inputs, (ops.shape(inputs)[0], -1, inputs.shape[-1]))
         if mask is not None:
             mask = stt_ops.grid_mask(mask, inputs)
@@ -90,6 +85,7 @@ class SelfAttention(KerasAttention):
         return_attention_scores: bool = False,
         training: bool | None = None,
     ) -> Any:
+        _check_order(inputs, use_causal_mask)
         output = keras.KerasTensor(inputs.shape, dtype=self.compute_dtype)
         if not return_attention_scores:
             return output
@@ -100,3 +96,11 @@ class SelfAttention(KerasAttention):
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
         return input_shape
+
+
+def _check_order(inputs: Tensor, use_causal_mask: bool) -> None:
+    if use_causal_mask and len(inputs.shape) != 3:
+        raise ValueError(
+            "A causal mask needs an input of shape (B, T, C): a grid has no order. "
+            f"Received: inputs.shape={tuple(inputs.shape)}"
+        )

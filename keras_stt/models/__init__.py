@@ -1,6 +1,5 @@
 """Models: the image classifier, the image captioner, and the mixers to choose from."""
 
-from keras_stt.models.attention_figure import attention_figure
 from keras_stt.models.attention_maps import AttentionMaps, attention_maps
 from keras_stt.models.caption_text import learn_vocabulary, normalize
 from keras_stt.models.image_captioner import CROSS_ATTENTIONS, ImageCaptioner
@@ -13,7 +12,6 @@ __all__ = [
     "AttentionMaps",
     "ImageCaptioner",
     "Mixer",
-    "attention_figure",
     "attention_maps",
     "image_classifier",
     "learn_vocabulary",

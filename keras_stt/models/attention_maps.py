@@ -13,7 +13,14 @@ import keras
 import numpy as np
 import numpy.typing as npt
 
-from keras_stt.layers import STT, AxialAttention, CrossAttention, STTCrossAttention
+from keras_stt.arguments import resolve_modes
+from keras_stt.layers import (
+    STT,
+    AxialAttention,
+    CrossAttention,
+    SelfAttention,
+    STTCrossAttention,
+)
 from keras_stt.typing import Tensor
 
 Array = npt.NDArray[np.floating]
@@ -44,7 +51,7 @@ class AttentionMaps:
         of the fibres on the way, without the residual between.
 
         Args:
-            position: Index in the grid, one integer per mode; in a cross-attention,
+            position: Index in `query_grid`: one integer per mode; in a cross-attention,
                 the index in the text.
 
         Returns:
@@ -53,10 +60,11 @@ class AttentionMaps:
         Raises:
             ValueError: If there is no such position.
         """
-        index = (position,) if isinstance(position, int) else tuple(position)
-        queries = self._queries()
+        index = tuple(np.atleast_1d(position).tolist())
+        queries = self.query_grid
         if len(index) != len(queries) or not all(
-            0 <= i < n for i, n in zip(index, queries, strict=True)
+            isinstance(i, int) and 0 <= i < n
+            for i, n in zip(index, queries, strict=True)
         ):
             raise ValueError(
                 f"`position` must be an index of a grid {queries}. "
@@ -86,7 +94,8 @@ class AttentionMaps:
             heat = np.moveaxis(fibres, -1, axis + 2)
         return heat
 
-    def _queries(self) -> tuple[int, ...]:
+    @property
+    def query_grid(self) -> tuple[int, ...]:
         """Sizes of the grid, or length of the text, whose positions attend."""
         if self.axes is not None:
             return self.grid
@@ -113,7 +122,8 @@ def attention_maps(model: keras.layers.Layer, inputs: Any) -> list[AttentionMaps
         The maps in the order in which the layers were called.
 
     Raises:
-        ValueError: If the model has no such layer.
+        ValueError: If the model has no such layer, or one with weights of another form
+            (`MultiHeadAttention` with `attention_axes`).
 
     Example:
 
@@ -145,9 +155,13 @@ def attention_maps(model: keras.layers.Layer, inputs: Any) -> list[AttentionMaps
 
 
 def _attention_layers(
-    layer: keras.layers.Layer, path: str = ""
+    layer: keras.layers.Layer, path: str = "", seen: set[int] | None = None
 ) -> Iterator[tuple[str, keras.layers.Layer]]:
-    """The layers that can return their weights, the outermost of nested ones."""
+    """The layers that can return their weights, once each, the outermost of nested."""
+    seen = set() if seen is None else seen
+    if id(layer) in seen:
+        return
+    seen.add(id(layer))
     if "return_attention_scores" in inspect.signature(layer.call).parameters:
         yield path or layer.name, layer
         return
@@ -156,8 +170,8 @@ def _attention_layers(
     else:
         values = keras.tree.flatten([*vars(layer).values()])
         parts = [value for value in values if isinstance(value, keras.layers.Layer)]
-    for part in dict.fromkeys(parts):
-        yield from _attention_layers(part, f"{path}/{part.name}".lstrip("/"))
+    for part in parts:
+        yield from _attention_layers(part, f"{path}/{part.name}".lstrip("/"), seen)
 
 
 @contextmanager
@@ -167,12 +181,16 @@ def _recorded(
     """Has a layer return its weights as well, and keeps them."""
     original = layer.call
 
+    signature = inspect.signature(original)
+
     @functools.wraps(original)  # Callers look at its signature.
     def call(*args: Any, **kwargs: Any) -> Tensor:
-        kwargs["return_attention_scores"] = True
-        output, scores = original(*args, **kwargs)
-        found.append(_maps(name, layer, args, kwargs, scores))
-        return output
+        given = signature.bind(*args, **kwargs).arguments
+        wanted = given.get("return_attention_scores")
+        given["return_attention_scores"] = True
+        output, scores = original(**given)
+        found.append(_maps(name, layer, next(iter(given.values())), scores))
+        return (output, scores) if wanted else output
 
     layer.call = call
     try:
@@ -181,20 +199,28 @@ def _recorded(
         del layer.call
 
 
-def _maps(name: str, layer: Any, args: Any, kwargs: Any, scores: Any) -> AttentionMaps:
+def _maps(name: str, layer: Any, inputs: Tensor, scores: Any) -> AttentionMaps:
     scores = keras.tree.map_structure(
         lambda score: np.asarray(keras.ops.convert_to_numpy(score), np.float32), scores
     )
-    if isinstance(layer, (STT, AxialAttention)):
-        inputs = args[0] if args else kwargs["inputs"]
+    if isinstance(layer, STT):
+        axes = resolve_modes(layer.attention_axes, len(inputs.shape))
         grid = tuple(inputs.shape[1:-1])
-        axes = [*range(len(grid))]
-        if isinstance(layer, STT) and layer.attention_axes is not None:
-            rank = len(inputs.shape)
-            axes = sorted(axis % rank - 1 for axis in layer.attention_axes)
-        return AttentionMaps(name, grid, scores, tuple(axes))
+        return AttentionMaps(name, grid, scores, tuple(axis - 1 for axis in axes))
+    if isinstance(layer, AxialAttention):
+        grid = tuple(inputs.shape[1:-1])
+        return AttentionMaps(name, grid, scores, tuple(range(len(grid))))
     if isinstance(layer, STTCrossAttention):
         return AttentionMaps(name, tuple(s.shape[-1] for s in scores), scores)
-    # (B, h, queries, grid): a text that reads a grid, or a grid that reads itself.
-    first = 3 if isinstance(layer, CrossAttention) else 2 + (scores.ndim - 2) // 2
-    return AttentionMaps(name, scores.shape[first:], scores)
+    if isinstance(layer, CrossAttention):
+        return AttentionMaps(name, scores.shape[3:], scores)
+    if isinstance(layer, SelfAttention):
+        return AttentionMaps(name, tuple(inputs.shape[1:-1]), scores)
+    # One sequence to another, as in MultiHeadAttention without `attention_axes`.
+    if getattr(scores, "ndim", 0) != 4:
+        raise ValueError(
+            "An attention layer must return weights of shape (B, num_heads, T, S). "
+            f"Received: {name}, a {type(layer).__name__}, with "
+            f"{keras.tree.map_structure(np.shape, scores)}"
+        )
+    return AttentionMaps(name, scores.shape[3:], scores)

@@ -59,6 +59,7 @@ def learn_vocabulary(captions: Iterable[str], min_count: int = 1) -> list[str]:
     >>> keras_stt.models.learn_vocabulary(["A red circle.", "a cross"])
     ['a', 'circle', 'cross', 'red']
     """
+    check_texts("captions", captions)
     counts = Counter(word for text in captions for word in normalize(text).split())
     words = sorted(counts, key=lambda word: (-counts[word], word))
     return [word for word in words if counts[word] >= min_count]
@@ -77,6 +78,7 @@ def tokenize(
     Returns:
         int32, `(N, max_length + 2)`: start, words, end, padding.
     """
+    check_texts("captions", captions)
     layer = keras.layers.TextVectorization(
         standardize=None, output_sequence_length=max_length, vocabulary=list(vocabulary)
     )
@@ -89,3 +91,28 @@ def tokenize(
     tokens[:, 1:-1] = np.where(words > UNKNOWN, words + shift, words)
     tokens[np.arange(len(texts)), 1 + (words != PADDING).sum(axis=1)] = END
     return tokens
+
+
+def check_texts(name: str, value: object) -> None:
+    """Raises a `ValueError` for a text in the place of several."""
+    if isinstance(value, str):
+        raise ValueError(
+            f"`{name}` must be a sequence of texts. Received: {name}={value!r}"
+        )
+
+
+def check_vocabulary(vocabulary: Sequence[str]) -> None:
+    """Raises a `ValueError` unless words are distinct, and as `normalize` has them."""
+    check_texts("vocabulary", vocabulary)
+    if not vocabulary or len(set(vocabulary)) != len(vocabulary):
+        raise ValueError(
+            "`vocabulary` must hold one word at least, and none twice. "
+            f"Received: {len(vocabulary)} words, {len(set(vocabulary))} distinct"
+        )
+    for word in vocabulary:
+        if not word or normalize(word) != word or " " in word:
+            raise ValueError(
+                "`vocabulary` must hold single words in small letters without "
+                "punctuation, as `learn_vocabulary` gives them; special tokens come on "
+                f"top. Received: {word!r}"
+            )

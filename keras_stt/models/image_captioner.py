@@ -24,6 +24,7 @@ from keras_stt.models.caption_text import (
     SPECIAL_TOKENS,
     START,
     UNKNOWN,
+    check_vocabulary,
     tokenize,
 )
 from keras_stt.models.image_encoder import encode, mixer_factory
@@ -117,12 +118,8 @@ class ImageCaptioner(keras.Model):
         super().__init__(**kwargs)
         check_positive("max_length", max_length)
         check_positive("decoder_depth", decoder_depth)
+        check_vocabulary(vocabulary)
         vocabulary = list(vocabulary)
-        if len(set(vocabulary)) != len(vocabulary) or not vocabulary:
-            raise ValueError(
-                "`vocabulary` must hold one word at least, and none twice. "
-                f"Received: {len(vocabulary)} words, {len(set(vocabulary))} distinct"
-            )
         if cross_attention not in CROSS_ATTENTIONS:
             raise ValueError(
                 f"`cross_attention` must be one of {', '.join(CROSS_ATTENTIONS)}. "
@@ -248,7 +245,7 @@ class ImageCaptioner(keras.Model):
         tokens = self._generators.content[key].predict(
             images.astype("float32"), batch_size=batch_size, verbose=0
         )
-        return [self.text(row) for row in tokens]
+        return [self.detokenize(row) for row in tokens]
 
     def tokenize(self, captions: Sequence[str]) -> npt.NDArray[np.int32]:
         """Captions as tokens to train on, by `keras.layers.TextVectorization`.
@@ -265,14 +262,18 @@ class ImageCaptioner(keras.Model):
         """
         return tokenize(captions, self.vocabulary, self.max_length)
 
-    def text(self, tokens: Sequence[int]) -> str:
+    def detokenize(self, tokens: Sequence[int]) -> str:
         """The words of a row of tokens, up to its end."""
-        words = []
+        names, words = (*SPECIAL_TOKENS, *self.vocabulary), []
         for token in map(int, tokens):
+            if not 0 <= token < len(names):
+                raise ValueError(
+                    f"Tokens must lie in [0, {len(names)}). Received: {token}"
+                )
             if token in (END, PADDING):
                 break
             if token != START:
-                words.append([*SPECIAL_TOKENS, *self.vocabulary][token])
+                words.append(names[token])
         return " ".join(words)
 
     def get_config(self) -> dict[str, Any]:

@@ -36,9 +36,9 @@ def test_one_above_the_other():
     )
 
 
-@pytest.mark.parametrize("unseen", [False, True])
-def test_captions_are_correct_and_true_of_few_other_scenes(unseen):
-    scenes = [scene(0, "any", index, unseen=unseen) for index in range(300)]
+@pytest.mark.parametrize("combinations", ["any", "seen", "unseen"])
+def test_captions_are_correct_and_true_of_few_other_scenes(combinations):
+    scenes = [scene(0, "train", index, combinations) for index in range(300)]
     written = [captions(s) for s in scenes]
     for own, sentences in zip(scenes, written, strict=True):
         assert len(set(sentences)) == 5

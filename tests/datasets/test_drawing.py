@@ -27,13 +27,15 @@ def same(scenes):
 def test_scenes_and_pixels_are_the_same_everywhere():
     # A change of these numbers changes the data set: raise its version with them.
     checksums = {
-        ("train", 0, 32): "87a97f56384bc691",
-        ("train", 9_999, 32): "91eeb42072fd04ba",
-        ("test", 7, 32): "5b93ec1176844528",
-        ("test", 8, 50): "ced10945138f65da",
+        ("train", 0, 32): "c8a054ace0e2cfe2",
+        ("train", 9_999, 32): "6adcdf993edc33df",
+        ("test", 7, 32): "380c6300cb27f7cb",
+        ("test", 8, 50): "1de2a708207f16b9",
+        ("test", 8, 32, "seen"): "83fd464dd16f3ee6",
+        ("test", 8, 32, "unseen"): "eadea8c2143d9f58",
     }
-    for (split, index, size), expected in checksums.items():
-        drawn = scene(0, split, index)
+    for (split, index, size, *combinations), expected in checksums.items():
+        drawn = scene(0, split, index, *combinations)
         digest = hashlib.sha256(repr(drawn).encode())
         digest.update(render(drawn, size).tobytes())
         assert digest.hexdigest()[:16] == expected, (split, index)
@@ -51,7 +53,7 @@ def test_first_scene_in_full():
                 rgb=(23, 204, 205),
             ),
             Object(
-                shape="square",
+                shape="circle",
                 colour="red",
                 size="small",
                 x=12,
@@ -130,19 +132,23 @@ def test_all_attributes_occur(scenes):
         assert 0.47 < share < 0.53
 
 
-def test_unseen_combinations_are_in_no_other_scene(scenes):
+def test_combinations():
     # Each colour lacks one shape, and has the others equally often.
+    scenes = [scene(0, "train", index, "seen") for index in range(5000)]
     pairs = Counter((o.colour, o.shape) for s in scenes for o in s.objects)
     assert len(pairs) == 6 * 3
     for count in pairs.values():
-        assert abs(count - 2 * MANY / 18) < 4.5 * (2 * MANY / 18) ** 0.5
+        assert abs(count - 10_000 / 18) < 4.5 * (10_000 / 18) ** 0.5
     lacking = {(c, s) for c in drawing.COLOURS for s in drawing.SHAPES} - set(pairs)
     assert lacking == set(drawing.UNSEEN.items())
     assert {shape for _, shape in lacking} == set(drawing.SHAPES)
+    firsts = 0
     for index in range(500):
-        one, two = scene(0, "unseen", index, unseen=True).objects
-        assert (one.colour, one.shape) in lacking
-        assert (two.colour, two.shape) in pairs
+        one, two = scene(0, "train", index, "unseen").objects
+        first, second = ((o.colour, o.shape) in lacking for o in (one, two))
+        assert first != second
+        firsts += first
+    assert 190 < firsts < 310
 
 
 @pytest.mark.parametrize("which", [0, 1])
@@ -161,8 +167,8 @@ def test_each_object_alone_is_distributed_alike_for_both_labels(
         assert abs(z) < 4.5, (value, z)
 
 
-def test_sizes_and_places_do_not_depend_on_the_label(scenes, same):
-    # Where objects are and how large, both taken together.
+def test_only_the_pair_of_colours_depends_on_the_label(scenes, same):
+    # Where objects are, how large and of which shapes, both taken together.
     codes = Counter()
     for s, label in zip(scenes, same, strict=True):
         one, two = s.objects
@@ -171,6 +177,7 @@ def test_sizes_and_places_do_not_depend_on_the_label(scenes, same):
             two.size,
             one.x < two.x,
             one.y < two.y,
+            one.shape == two.shape,
         )
         codes[key, bool(label)] += 1
     for key in {key for key, _ in codes}:
@@ -304,6 +311,7 @@ def test_render_has_the_size_asked_for(size):
         ((0, "train", -1), "`index` must be an integer of at least 0. Received: -1"),
         ((0, "train", 1.5), "`index` must be an integer of at least 0. Received: 1.5"),
         ((0, "train", True), "`index` must be .* Received: True"),
+        ((0, "train", 1, True), "one of any, seen, unseen. Received: True"),
     ],
 )
 def test_scene_rejects(arguments, message):

@@ -9,7 +9,13 @@ from keras_stt.datasets import captions, drawing, prepare_scenes
 
 pytestmark = pytest.mark.backend_free
 
-EXAMPLES = {"train": 12, "test": 6, "unseen": 4}
+EXAMPLES = {
+    "train": 12,
+    "test": 6,
+    "caption_train": 3,
+    "caption_test": 2,
+    "caption_unseen": 4,
+}
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +44,8 @@ def test_round_trip_gives_what_was_drawn_in_order(prepared):
         examples = _read(builder.as_dataset(split=split))
         assert len(examples) == count
         for index, example in enumerate(examples):
-            drawn = drawing.scene(0, split, index, unseen=split == "unseen")
+            kind = {"train": "any", "test": "any", "caption_unseen": "unseen"}
+            drawn = drawing.scene(0, split, index, kind.get(split, "seen"))
             np.testing.assert_array_equal(example["image"], drawing.render(drawn))
             written = [caption.decode() for caption in example["captions"]]
             assert tuple(written) == captions(drawn)
@@ -96,7 +103,13 @@ def test_preparing_again_draws_nothing(prepared, monkeypatch):
 def test_default_splits():
     from keras_stt.datasets import scenes
 
-    assert scenes.EXAMPLES == {"train": 10_000, "test": 2_000, "unseen": 2_000}
+    assert scenes.EXAMPLES == {
+        "train": 10_000,
+        "test": 2_000,
+        "caption_train": 10_000,
+        "caption_test": 2_000,
+        "caption_unseen": 2_000,
+    }
 
 
 def test_without_tensorflow_datasets_the_error_says_what_to_install(monkeypatch):

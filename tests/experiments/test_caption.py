@@ -88,9 +88,9 @@ def test_captions_are_kept_and_measured(finished):
     }
     entry = results["variants"]["mha+mha+stt"]
     for split, name in (("test", "exact_match"), ("unseen", "unseen_exact_match")):
-        unseen = split == "unseen"
+        kind = "unseen" if split == "unseen" else "seen"
         exact = [
-            text in captions(scene(0, split, i, unseen=unseen))
+            text in captions(scene(0, f"caption_{split}", i, kind))
             for i, text in enumerate(run["captions"][split])
         ]
         assert entry[name]["runs"][1] == np.mean(exact)
@@ -231,7 +231,8 @@ def test_token_accuracy_leaves_padding_out():
 
 
 def test_correct_share():
-    texts = [captions(scene(0, "unseen", i, unseen=True))[i] for i in range(4)]
+    drawn = [scene(0, "caption_unseen", i, "unseen") for i in range(4)]
+    texts = [captions(each)[i] for i, each in enumerate(drawn)]
     assert correct_share(texts, "unseen") == 1
     assert correct_share([*texts[:2], "a cat", ""], "unseen") == 0.5
     assert correct_share(texts, "test") < 1

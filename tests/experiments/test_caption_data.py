@@ -105,12 +105,22 @@ BREAKING = {
         "must hold a folder 'images'",
     ),
     "no test split": (
-        lambda f: edit(f, "splits.json", lambda s: s.pop("test")),
-        "a split 'test'. Received: .*'train': 3, 'val': 1",
+        lambda f: edit(f, "splits.json", lambda s: [s.pop("test"), s.pop("val")]),
+        "in one of 'test', 'val', 'validation'. Received: splits .*'train': 3",
     ),
     "empty split": (
         lambda f: edit(f, "splits.json", lambda s: s["train"].clear()),
-        "a split 'train'. Received: .*'train': 0",
+        "a split 'train'.*Received: splits .*'train': 0",
+    ),
+    "unknown split": (
+        lambda f: edit(f, "splits.json", lambda s: s.update({"valid": s.pop("val")})),
+        "among train, test, val, validation. Received: valid",
+    ),
+    "deep image": (
+        lambda f: Image.fromarray(np.full((4, 6), 999, np.uint16)).save(
+            f / "images" / "a.png"
+        ),
+        "8 bits per colour. Received: a.png of mode I",
     ),
     "image in two splits": (
         lambda f: edit(f, "splits.json", lambda s: s["test"].append("b.png")),
@@ -163,20 +173,54 @@ def test_no_such_folder(dataset):
         load_captions(dataset)
 
 
+def test_a_folder_by_another_name(folder, monkeypatch):
+    edit(folder, "splits.json", lambda s: s.update({"validation": s.pop("val")}))
+    monkeypatch.chdir(folder)
+    data = load_captions(".", validation_images=1, progress=False)
+    assert data.name == folder.name
+    np.testing.assert_array_equal(data.validation.images, [picture(3)])
+    # Without a test split, that of validation is tested.
+    edit(folder, "splits.json", lambda s: s.pop("test"))
+    data = load_captions(".", validation_images=1, progress=False)
+    np.testing.assert_array_equal(data.tests["test"].images, [picture(3)])
+    np.testing.assert_array_equal(data.validation.images, [picture(2)])
+    # A folder named like a data set is none of captions.
+    (folder / "no_such_data_set").mkdir()
+    with pytest.raises(ValueError, match="name of a data set of TensorFlow"):
+        load_captions("no_such_data_set", progress=False)
+
+
+def test_images_are_upright(folder):
+    tall = np.zeros((6, 4, 3), np.uint8)
+    tall[:2] = 200
+    exif = Image.Exif()
+    exif[0x0112] = 6  # turned: to be shown a quarter clockwise
+    lying = Image.fromarray(np.rot90(tall))
+    lying.save(folder / "images" / "b.png", exif=exif)
+    for file in ("a.png", "c.png"):
+        Image.fromarray(tall).save(folder / "images" / file)
+    data = load(folder, test_images=1)
+    np.testing.assert_array_equal(data.train.images[1], tall)
+
+
 def test_scenes(scenes_dir):
     data = load_captions("scenes", scenes_dir, validation_images=4, progress=False)
-    assert (data.name, data.version) == ("scenes", "2.0.0")
+    assert (data.name, data.version) == ("scenes", "1.1.0")
     assert (len(data.train), len(data.validation)) == (60, 4)
     assert {name: len(images) for name, images in data.tests.items()} == {
         "test": 32,
         "unseen": 16,
     }
-    np.testing.assert_array_equal(data.train.images[7], render(scene(0, "train", 7)))
-    assert data.train.captions[7] == captions(scene(0, "train", 7))
-    drawn = scene(0, "unseen", 3, unseen=True)
-    np.testing.assert_array_equal(data.tests["unseen"].images[3], render(drawn))
-    assert data.tests["unseen"].captions[3] == captions(drawn)
-    assert data.validation.captions[0] == captions(scene(0, "train", 60))
+    for images, split, index, combinations in (
+        (data.train, "caption_train", 7, "seen"),
+        (data.validation, "caption_train", 60, "seen"),
+        (data.tests["test"], "caption_test", 0, "seen"),
+        (data.tests["unseen"], "caption_unseen", 0, "unseen"),
+    ):
+        drawn = scene(0, split, index, combinations)
+        place = index - 60 if images is data.validation else index
+        np.testing.assert_array_equal(images.images[place], render(drawn))
+        assert images.captions[place] == captions(drawn)
 
 
 class Form(tfds.core.BuilderConfig):
@@ -209,12 +253,23 @@ class Captioned(tfds.core.GeneratorBasedBuilder):
                 "note": "n",
             },
         ),
+        Form(  # as coco_captions has them
+            "tensors",
+            {
+                "captions": tfds.features.Sequence({"id": np.int64, "text": np.str_}),
+                "image/filename": tfds.features.Text(),
+            },
+            {
+                "captions": [{"id": 1, "text": "a b"}, {"id": 2, "text": "C"}],
+                "image/filename": "1.jpg",
+            },
+        ),
         Form(
             "two",
             {"en": tfds.features.Text(), "de": tfds.features.Text()},
             {"en": "a", "de": "b"},
         ),
-        Form("none", {"number": np.int64}, {"number": 3}),
+        Form("none", {"filename": tfds.features.Text()}, {"filename": "a"}),
         Form("blank", {"caption": tfds.features.Text()}, {"caption": "."}),
     ]
 
@@ -239,19 +294,24 @@ class Captioned(tfds.core.GeneratorBasedBuilder):
 
 @pytest.mark.parametrize(
     ("form", "expected"),
-    [("one", ("a b",)), ("several", ("a b", "c")), ("nested", ("a b", "c"))],
+    [
+        ("one", ("a b",)),
+        ("several", ("a b", "c")),
+        ("nested", ("a b", "c")),
+        ("tensors", ("a b", "c")),
+    ],
 )
 def test_forms_of_captions(form, expected, tmp_path):
     data = load_captions(f"captioned/{form}", str(tmp_path), progress=False)
     assert data.train.captions == (expected, expected)
-    np.testing.assert_array_equal(data.tests["val"].images[1], picture(1, (2, 3, 3)))
+    np.testing.assert_array_equal(data.tests["test"].images[1], picture(1, (2, 3, 3)))
 
 
 @pytest.mark.parametrize(
     ("form", "message"),
     [
         ("two", "captions in one feature.*Received: features de, en, image"),
-        ("none", "captions in one feature.*Received: features image, number"),
+        ("none", "captions in one feature.*Received: features filename, image"),
         ("blank", "a word in it. Received: example 0 of 'train', example 1"),
     ],
 )

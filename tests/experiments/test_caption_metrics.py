@@ -81,3 +81,16 @@ def test_an_empty_caption_is_worth_nothing():
 def test_bad_input(captions, references):
     with pytest.raises(ValueError, match="Every image must have a caption"):
         caption_metrics(captions, references)
+
+
+@pytest.mark.parametrize(
+    ("captions", "references"), [("ab", [["a"], ["b"]]), (["a", "b"], ["a", "b"])]
+)
+def test_texts_in_the_place_of_sequences(captions, references):
+    with pytest.raises(ValueError, match="a text in the place of a sequence"):
+        caption_metrics(captions, references)
+
+
+def test_references_without_a_word():
+    with pytest.raises(ValueError, match="Received: an empty reference"):
+        caption_metrics(["a", "b"], [["a"], ["b", " . "]])

@@ -256,7 +256,7 @@ def test_other_images_are_refused(finished, scenes_dir, monkeypatch):
         return data
 
     monkeypatch.setattr(classify, "load_classification", others)
-    with pytest.raises(ValueError, match=r"with data=scenes 2\.0\.0: .*Received"):
+    with pytest.raises(ValueError, match=r"with data=scenes 1\.1\.0: .*Received"):
         ClassifyComparison(SMALL, folder, scenes_dir, progress=False)
 
 

@@ -14,9 +14,11 @@ from keras_stt import synthesizers
 from keras_stt.layers import (
     STT,
     AxialAttention,
+    CrossAttention,
     PositionEmbedding,
     SelfAttention,
     STTBlock,
+    STTCrossAttention,
 )
 
 IMAGE, VIDEO = (2, 3, 5, 8), (2, 3, 5, 4, 8)
@@ -140,6 +142,34 @@ def test_the_other_layers(suite, layer, arguments, weights, masking):
         expected_num_non_trainable_weights=0,
         expected_num_losses=0,
         supports_masking=masking,
+    )
+
+
+@pytest.mark.parametrize(
+    ("layer", "arguments", "weights"),
+    [
+        (CrossAttention, {"num_heads": 2, "dropout": 0.1, "seed": 1}, 8),
+        (STTCrossAttention, {"num_heads": 2, "hidden_dim": 5}, 10),
+        (
+            STTBlock,
+            {"cross_attention": STTCrossAttention(2), "mixer": STT(2)},
+            # The mixer's 8, and 10 of the cross-attention; 3 norms and the MLP.
+            8 + 10 + 3 * 2 + 4,
+        ),
+    ],
+)
+def test_layers_with_a_context(suite, layer, arguments, weights):
+    suite.run_layer_test(
+        layer,
+        arguments,
+        input_shape={"inputs_shape": (2, 4, 8), "context_shape": (2, 3, 5, 6)},
+        expected_output_shape=(2, 4, 8),
+        expected_num_trainable_weights=weights,
+        expected_num_losses=0,
+        supports_masking=layer is STTBlock,
+        run_training_check=False,
+        # A mixer that is given keeps its own precision.
+        run_mixed_precision_check=layer is not STTBlock,
     )
 
 

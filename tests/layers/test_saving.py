@@ -9,9 +9,11 @@ from support import normal, other_backends, relative_error, run_python
 from keras_stt.layers import (
     STT,
     AxialAttention,
+    CrossAttention,
     PositionEmbedding,
     SelfAttention,
     STTBlock,
+    STTCrossAttention,
 )
 
 IMAGE = (2, 3, 5, 8)
@@ -35,6 +37,12 @@ def everything():
         x = keras.layers.Add()([x, stt(x, mask=mask)])
     x = STTBlock(dropout=0.1, stochastic_depth=0.1)(x, mask=mask)
     x = STTBlock(SelfAttention(2), mlp_ratio=0.5, activation="relu")(x, mask=mask)
+    # A row reads the whole, in both ways.
+    text = x[:, 0]
+    for cross_attention in (CrossAttention(2), STTCrossAttention(2)):
+        block = STTBlock(STT(2), cross_attention=cross_attention)
+        text = block(text, x, use_causal_mask=True)
+    x = keras.layers.Add()([x, keras.layers.Reshape((1, *text.shape[1:]))(text)])
     model = keras.Model([image, mask], x)
     rng = np.random.default_rng(0)
     for variable in model.trainable_variables + model.non_trainable_variables:

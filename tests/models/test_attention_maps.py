@@ -5,11 +5,10 @@ import numpy as np
 import pytest
 from support import array, built, normal, relative_error
 
-from keras_stt.layers import STT, AxialAttention, CrossAttention, SelfAttention
+from keras_stt.layers import STT, AxialAttention, SelfAttention
 from keras_stt.models import (
     AttentionMaps,
     ImageCaptioner,
-    attention_figure,
     attention_maps,
     image_classifier,
 )
@@ -158,13 +157,51 @@ def test_layers_inside_layers():
     assert [each.grid for each in maps] == [(3, 5), (3, 5)]
 
 
+class Both(keras.Model):
+    """A layer on two ways, which is asked for its scores as well."""
+
+    def __init__(self):
+        super().__init__()
+        self.first = SelfAttention(2, name="shared")
+        self.again = [self.first]
+
+    def call(self, x):
+        output, scores = self.first(x, return_attention_scores=True)
+        return output + keras.ops.sum(scores)
+
+
+def test_layers_on_two_ways_and_scores_that_the_model_wants():
+    model, x = Both(), normal(*IMAGE)
+    expected = array(model(x))
+    (maps,) = attention_maps(model, x)
+    assert maps.heat_map((2, 4)).shape == (2, 2, 3, 5)
+    np.testing.assert_array_equal(array(model(x)), expected)
+
+
+def test_weights_of_another_form_are_refused():
+    attention = keras.layers.MultiHeadAttention(2, 4, attention_axes=(2,), name="mine")
+    inputs = keras.Input(IMAGE[1:])
+    model = keras.Model(inputs, attention(inputs, inputs))
+    with pytest.raises(ValueError, match=r"\(B, num_heads, T, S\). Received: mine, a"):
+        attention_maps(model, normal(*IMAGE))
+
+
 def test_a_model_without_attention_is_an_error():
     model = image_classifier((8, 12, 3), 5, "none", grid=(4, 6), width=8, depth=1)
     with pytest.raises(ValueError, match=r"must have an attention layer.*Received"):
         attention_maps(model, np.zeros((1, 8, 12, 3), "float32"))
 
 
-@pytest.mark.parametrize("position", [3, (3, 0), (0, 5), (-1, 0), (0, 0, 0)])
+def test_positions_of_numpy():
+    (maps,) = attention_maps(built(STT(2), IMAGE), normal(*IMAGE))
+    expected = maps.heat_map((2, 4))
+    for position in (np.array([2, 4]), (np.int64(2), 4), [2, 4]):
+        np.testing.assert_array_equal(maps.heat_map(position), expected)
+
+
+@pytest.mark.parametrize(
+    "position", [3, (3, 0), (0, 5), (-1, 0), (0, 0, 0), (1.0, 0.0), np.int64(3)]
+)
 def test_positions_that_are_not_there(position):
     (maps,) = attention_maps(built(STT(2), IMAGE), normal(*IMAGE))
     with pytest.raises(ValueError, match=r"index of a grid \(3, 5\). Received: pos"):
@@ -183,30 +220,3 @@ def test_symbolic_and_eager_scores_agree_in_shape():
             strict=True,
         ):
             assert tuple(ours.shape) == tuple(theirs.shape)
-
-
-def test_figure():
-    cross = built_cross()
-    image = np.random.default_rng(0).random((12, 10, 3))
-    (stt,) = attention_maps(built(STT(4), IMAGE), normal(*IMAGE))
-    (full,) = attention_maps(built(SelfAttention(2), IMAGE), normal(*IMAGE))
-    figure = attention_figure(image, {"stt": [stt], "mha": [full]}, (1, 3), example=1)
-    assert len(figure.axes) == 2 * 5
-    drawn = figure.axes[3].images[0].get_array()
-    expected = stt.heat_map((1, 3))[1, 2]
-    assert drawn.shape == (12, 10)
-    np.testing.assert_allclose(drawn[2::4, 1::2], expected)
-    assert figure.axes[3].get_xlabel() == f"{expected.max() * 15:.3g} ×"
-    np.testing.assert_array_equal(figure.axes[0].images[0].get_array(), image)
-    assert [*attention_figure(image, [cross], 2).axes[0].patches] == []
-    (text,) = attention_maps(built(STT(2), (2, 6, 8)), normal(2, 6, 8))
-    for maps in ([], [text]):
-        with pytest.raises(ValueError, match=r"a grid of two modes\. Received: grids"):
-            attention_figure(image, maps, 2)
-
-
-def built_cross():
-    layer = CrossAttention(2)
-    layer.build((2, 6, 8), IMAGE)
-    _, scores = layer(normal(2, 6, 8), normal(*IMAGE), return_attention_scores=True)
-    return AttentionMaps("cross", (3, 5), array(scores))

@@ -61,4 +61,33 @@ def test_tokens():
 def test_text_is_the_inverse():
     model = captioner()
     texts = ["a red", "green green a red", ""]
-    assert [model.text(row) for row in model.tokenize(texts)] == texts
+    assert [model.detokenize(row) for row in model.tokenize(texts)] == texts
+
+
+@pytest.mark.parametrize(
+    ("vocabulary", "received"),
+    [
+        ([], "0 words, 0 distinct"),
+        (["a", "a"], "2 words, 1 distinct"),
+        ("abc", "vocabulary='abc'"),
+        (["a", "Red"], "'Red'"),
+        (["a", ""], "''"),
+        (["a", "[UNK]"], r"'\[UNK\]'"),
+        (["a cat"], "'a cat'"),
+    ],
+)
+def test_vocabularies_that_do_not_fit(vocabulary, received):
+    with pytest.raises(ValueError, match=f"`vocabulary` must.*Received: {received}"):
+        ImageCaptioner((4, 4, 3), vocabulary, grid=(2, 2), width=4, num_heads=2)
+
+
+def test_a_text_is_not_a_sequence_of_texts():
+    for call in (captioner().tokenize, learn_vocabulary):
+        with pytest.raises(ValueError, match=r"of texts\. Received: captions='a b'"):
+            call("a b")
+
+
+@pytest.mark.parametrize("token", [-1, 7])
+def test_tokens_that_are_not_there(token):
+    with pytest.raises(ValueError, match=rf"lie in \[0, 7\). Received: {token}"):
+        captioner().detokenize([2, token])

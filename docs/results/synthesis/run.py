@@ -93,6 +93,7 @@ def main() -> None:
                     len(data.class_names),
                     mixer=lambda: layers.STT(4, synthesizer=VARIANTS[name]()),
                     depth=2,
+                    stem="patch",
                 ),
                 data.train,
                 RECIPE,

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
 
-from keras_stt.models.attention_maps import AttentionMaps
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+from keras_stt.models import AttentionMaps
 
 _PANEL = 1.35
 """Side of a panel, in inches."""
@@ -40,27 +39,17 @@ def attention_figure(
         A `matplotlib.figure.Figure`.
 
     Raises:
-        ValueError: If there is no map, or one of another number of modes.
+        ValueError: If there is no map, or one of another number of modes, and for an
+            image, an index or a position that does not fit.
 
-    Example:
+    Example::
 
-    >>> images = np.random.rand(2, 32, 32, 3)
-    >>> maps = {
-    ...     mixer: keras_stt.models.attention_maps(
-    ...         keras_stt.models.image_classifier((32, 32, 3), 10, mixer), images
-    ...     )
-    ...     for mixer in ("stt-dense", "mha")
-    ... }
-    >>> figure = keras_stt.models.attention_figure(images[0], maps, (2, 5))
-    >>> figure.savefig("attention.png")  # doctest: +SKIP
+        from keras_stt.experiments.attention_figure import attention_figure
+        from keras_stt.models import attention_maps
+
+        maps = {"stt": attention_maps(stt, images), "mha": attention_maps(mha, images)}
+        attention_figure(images[0], maps, position=(2, 5)).savefig("attention.png")
     """
-    try:
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise ImportError(
-            "Drawing needs matplotlib: pip install 'keras-stt[compare]'"
-        ) from error
-
     if isinstance(maps, Mapping):
         rows = [
             (f"{model}\n{each.name}", each)
@@ -75,9 +64,20 @@ def attention_figure(
             f"grids {[each.grid for _, each in rows]}"
         )
     pixels = np.asarray(image)
+    if pixels.ndim != 3:
+        raise ValueError(
+            "`image` must be one image, of shape (height, width, channels). "
+            f"Received: shape {pixels.shape}"
+        )
     if pixels.dtype != np.uint8:
-        pixels = np.clip(np.asarray(pixels, float), 0, 1)
-    heats = [each.heat_map(position)[example] for _, each in rows]
+        pixels = np.clip(pixels.astype(float), 0, 1)
+    found = [each.heat_map(position) for _, each in rows]
+    if not 0 <= example < len(found[0]):
+        raise ValueError(
+            f"`example` must be the index of one of {len(found[0])} images. "
+            f"Received: example={example}"
+        )
+    heats = [heat[example] for heat in found]
     heads = max(map(len, heats))
     height = _PANEL * len(rows) + 0.35
     figure = Figure(figsize=(_PANEL * (heads + 1) + 0.9, height))
@@ -85,16 +85,17 @@ def attention_figure(
     figure.subplots_adjust(
         0.9 / (_PANEL * (heads + 1) + 0.9), 0.02, 0.99, 1 - 0.3 / height, 0.06, 0.2
     )
+    # Heat maps cover the image, whatever the size of their cells.
+    extent = (-0.5, pixels.shape[1] - 0.5, pixels.shape[0] - 0.5, -0.5)
     for (title, each), heat, line in zip(rows, heats, panels, strict=True):
-        _show(line[0], pixels, cmap="gray")
+        _show(line[0], pixels, cmap="gray", vmin=0, vmax=_white(pixels))
         line[0].set_ylabel(title, rotation=0, ha="right", va="center", size=8)
         _mark(line[0], pixels.shape, each.grid, position)
         for head, axes in enumerate(line[1:]):
             if head >= len(heat):
                 axes.axis("off")
                 continue
-            cell = (pixels.shape[0] // each.grid[0], pixels.shape[1] // each.grid[1])
-            _show(axes, np.kron(heat[head], np.ones(cell)), cmap="magma", vmin=0)
+            _show(axes, heat[head], cmap="magma", vmin=0, extent=extent)
             _mark(axes, pixels.shape, each.grid, position)
             times = heat[head].max() * heat[head].size
             axes.set_xlabel(f"{times:.3g} ×", size=7, labelpad=2)
@@ -102,6 +103,10 @@ def attention_figure(
     for head in range(heads):
         panels[0, head + 1].set_title(f"head {head + 1}", size=8)
     return figure
+
+
+def _white(pixels: np.ndarray) -> int:
+    return 255 if pixels.dtype == np.uint8 else 1
 
 
 def _show(axes: Any, pixels: np.ndarray, **how: Any) -> None:
@@ -117,10 +122,8 @@ def _mark(
     position: int | tuple[int, ...],
 ) -> None:
     """A frame around the position, where it is one of the grid."""
-    if isinstance(position, int) or len(position) != 2:
+    if not isinstance(position, Sequence) or len(position) != 2:
         return
-    from matplotlib.patches import Rectangle
-
     height, width = shape[0] / grid[0], shape[1] / grid[1]
     row, column = position
     corner = (column * width - 0.5, row * height - 0.5)
