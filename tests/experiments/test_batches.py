@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from runs import images
+from small_runs import images
 
 from keras_stt.experiments.training import EpochBatches, Recipe
 

@@ -5,7 +5,7 @@ import math
 import keras
 import numpy as np
 import pytest
-from runs import build, values
+from small_runs import build, values
 
 from keras_stt.experiments.training import Recipe, compile_model
 from keras_stt.models import MIXERS, image_classifier

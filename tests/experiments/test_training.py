@@ -14,7 +14,7 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
-from runs import CLASSES, RECIPE, build, images, relabelled, run, state, values
+from small_runs import CLASSES, RECIPE, build, images, relabelled, run, state, values
 
 from keras_stt.experiments import training
 from keras_stt.experiments.data import Images
