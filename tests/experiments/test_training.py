@@ -137,7 +137,7 @@ def test_killed_process_ends_the_same(undisturbed, tmp_path):
         "import sys, time\n"
         "from pathlib import Path\n"
         "from keras_stt.experiments.training import EpochBatches\n"
-        "from runs import run\n"
+        "from small_runs import run\n"
         "original = EpochBatches.__getitem__\n"
         "def waits(self, index):\n"
         "    if index == 2 and (Path(sys.argv[1]) / 'state.npz').exists():\n"
