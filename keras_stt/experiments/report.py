@@ -43,9 +43,9 @@ def write_report(results: Results, folder: str | os.PathLike[str]) -> Path:
     pictures = {picture.stem: picture for picture in write_figures(results, folder)}
     about = _TASKS[results.get("task", "classify")]
     pictures |= {
-        name: path
+        name: picture
         for name in about.captions
-        if (path := Path(folder) / f"{name}.png").exists()
+        if (picture := Path(folder) / f"{name}.png").exists()
     }
     figures = {
         name: _figure(number, pictures[name], caption)

@@ -22,17 +22,29 @@ from keras_stt.experiments.results import (
 WIDTH = 120
 
 
-def columns(results: Results) -> list[Measure]:
+#: What a terminal has no room for; Markdown and the report have all.
+_WIDE = ("bleu_2", "bleu_3", "exact_match", "unseen_", "inference_ms")
+_KEPT = ("unseen_cider", "unseen_correct")
+
+
+def columns(results: Results, brief: bool = False) -> list[Measure]:
     """The columns of a table behind the variant's name.
 
     Qualities that no variant has are left out: those that only some data sets know.
+
+    Args:
+        results: Results of schema 1.
+        brief: Whether to leave out what a terminal has no room for.
     """
     shown = ("accuracy", "noise", "fgsm", "caption", "unseen", "size", "cost")
-    return [
+    found = [
         measure
         for measure in measures(results, *shown)
         if measure.group not in ("caption", "unseen") or values(results, measure)
     ]
+    if not brief or task_of(results).choices == "mixers":
+        return found
+    return [m for m in found if m.name in _KEPT or not m.name.startswith(_WIDE)]
 
 
 def terminal_table(results: Results) -> str:
@@ -48,10 +60,10 @@ def terminal_table(results: Results) -> str:
     Returns:
         The text, without a newline at its end.
     """
-    noun, shown = task_of(results).noun, columns(results)
+    noun, shown = task_of(results).noun, columns(results, brief=True)
     heads = [["", *(column.heading[0] for column in shown)]]
     heads.append([noun, *(column.heading[1] for column in shown)])
-    rows = _cells(results, "±", "{}*")
+    rows = _cells(results, "±", "{}*", shown)
     # A column for the star keeps the digits of starred and other rows aligned.
     for row in (*heads, *rows):
         row[1] = row[1] if row[1].endswith("*") else row[1] + " "
@@ -74,7 +86,8 @@ def markdown_table(results: Results) -> str:
     """
     heads = [task_of(results).noun, *map(_heading, columns(results))]
     lines = [_pipes(heads), _pipes([":--", *("--:" for _ in heads[1:])])]
-    lines += [_pipes(row) for row in _cells(results, " ± ", "**{}**")]
+    rows = _cells(results, " ± ", "**{}**", columns(results))
+    lines += [_pipes(row) for row in rows]
     return "\n".join([*lines, "", " ".join(notes(results, "Bold")), ""])
 
 
@@ -111,7 +124,7 @@ def notes(results: Results, star: str = "*") -> list[str]:
         ]
     if ranked(results):
         lines.append(f"{star}: best {quality_of(results).title}.")
-    if any(MISSING in row for row in _cells(results, "", "{}")):
+    if any(MISSING in row for row in _cells(results, "", "{}", columns(results))):
         lines.append(f"{MISSING}: not measured.")
     return lines + unfinished(results)
 
@@ -327,10 +340,11 @@ def _where(results: Results) -> str:
     return (f" on {device}" if device else "") + (f" with {backend}" if backend else "")
 
 
-def _cells(results: Results, between: str, best: str) -> list[list[str]]:
+def _cells(
+    results: Results, between: str, best: str, shown: list[Measure]
+) -> list[list[str]]:
     check(results)
-    top, shown = ranked(results)[:1], columns(results)
-    rows = []
+    top, rows = ranked(results)[:1], []
     for mixer in variants(results):
         row = [column.text(found(results, mixer, column), between) for column in shown]
         if mixer in top:
