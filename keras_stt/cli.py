@@ -13,13 +13,20 @@ import sys
 import traceback
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import keras
 
 from keras_stt import __version__
-from keras_stt.experiments.settings import Settings
+from keras_stt.experiments.settings import (
+    CaptionSettings,
+    ClassifySettings,
+    Settings,
+)
 from keras_stt.models import MIXERS
+
+if TYPE_CHECKING:
+    from keras_stt.experiments.comparison import Comparison
 
 BACKENDS = ("tensorflow", "jax", "torch")
 
@@ -27,6 +34,7 @@ BACKENDS = ("tensorflow", "jax", "torch")
 COMPARE_PACKAGES = (
     "importlib_resources",
     "matplotlib",
+    "pycocoevalcap",
     "tensorflow",
     "tensorflow_datasets",
     "tqdm",
@@ -38,7 +46,8 @@ class _Help(argparse.HelpFormatter):
 
     def _get_help_string(self, action: argparse.Action) -> str | None:
         shown = action.default
-        if shown is None or shown is False or "default" in (action.help or ""):
+        hidden = (None, False, argparse.SUPPRESS)
+        if shown in hidden or "default" in (action.help or ""):
             return action.help
         if isinstance(shown, tuple):
             shown = " ".join(map(str, shown))
@@ -71,6 +80,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     compare = commands.add_parser("compare", help="compare token mixers")
     tasks = compare.add_subparsers(required=True, metavar="TASK")
     _add_classify(tasks)
+    _add_caption(tasks)
     options = parser.parse_args(arguments)
     try:
         return options.command(options, arguments)
@@ -84,23 +94,64 @@ def _add_classify(tasks: Any) -> None:
         "classify",
         help="image classification",
         description="Trains one image classifier per token mixer, all else equal, and "
-        "writes a table, results.json, pictures and report.html. Stopped at any "
-        "moment, the same command goes on.",
+        f"writes {_WRITTEN}",
         formatter_class=_Help,
     )
-    parser.set_defaults(command=_classify)
-    add = parser.add_argument
-    add(
-        "--dataset",
-        help="TensorFlow Datasets name; 'scenes' needs no network",
+    parser.add_argument(
+        "--dataset", help="TensorFlow Datasets name; 'scenes' needs no network"
     )
-    add("--data-dir", metavar="DIR", help="folder of prepared data sets")
-    add(
+    parser.add_argument(
         "--mixers",
         nargs="+",
         metavar="MIXER",
         help=f"among {', '.join(MIXERS)}; all by default",
     )
+    parser.add_argument("--depth", type=int, help="blocks")
+    _add_shared(parser, "classify", ClassifySettings)
+
+
+def _add_caption(tasks: Any) -> None:
+    parser = tasks.add_parser(
+        "caption",
+        help="image captioning",
+        description="Trains one captioner per pair of encoder and decoder, all else "
+        f"equal, and writes {_WRITTEN}",
+        formatter_class=_Help,
+    )
+    add = parser.add_argument
+    add(
+        "--dataset",
+        help="folder with images/, captions.json and splits.json, or TensorFlow "
+        "Datasets name; 'scenes' needs no network",
+    )
+    add(
+        "--variants",
+        nargs="+",
+        metavar="ENCODER+DECODER",
+        help="mixers of encoder and decoder, and with a second + the cross-attention, "
+        f"mha or stt; mixers are {', '.join(MIXERS)}",
+    )
+    add("--encoder-depth", type=int, help="blocks of the encoder")
+    add("--decoder-depth", type=int, help="blocks of the decoder")
+    add("--dropout", type=float, help="dropout rate")
+    add("--max-length", type=int, metavar="WORDS", help="the longest caption")
+    add("--min-count", type=int, metavar="N", help="rarer words become unknown")
+    add("--beam-size", type=int, metavar="N", help="beams of the search; 1 is greedy")
+    _add_shared(parser, "caption", CaptionSettings)
+
+
+_WRITTEN = (
+    "a table, results.json, pictures and report.html. Stopped at any moment, the same "
+    "command goes on."
+)
+
+
+def _add_shared(
+    parser: argparse.ArgumentParser, task: str, settings: type[Settings]
+) -> None:
+    """Adds the options that all comparisons have, and the defaults of all options."""
+    add = parser.add_argument
+    add("--data-dir", metavar="DIR", help="folder of prepared data sets")
     add("--seeds", nargs="+", type=int, metavar="SEED", help="seeds")
     add("--epochs", type=int, help="passes over the training images")
     add("--train-images", type=int, metavar="N", help="training images; all by default")
@@ -108,7 +159,7 @@ def _add_classify(tasks: Any) -> None:
         "--validation-images",
         type=int,
         metavar="N",
-        help="images taken off the training split, to compare learning rates on",
+        help="images held back from training, to compare learning rates on",
     )
     add("--test-images", type=int, metavar="N", help="test images; all by default")
     add("--image-size", type=int, metavar="PIXELS", help="resize images to a square")
@@ -119,7 +170,6 @@ def _add_classify(tasks: Any) -> None:
         help="grid that the blocks work on",
     )
     add("--width", type=int, help="channels")
-    add("--depth", type=int, help="blocks")
     add("--heads", type=int, help="heads", dest="num_heads")
     add("--mlp-ratio", type=float, help="hidden size of the MLPs / width")
     add(
@@ -134,7 +184,7 @@ def _add_classify(tasks: Any) -> None:
         type=float,
         metavar="RATE",
         dest="learning_rates",
-        help="of several, each mixer gets the best on the validation images",
+        help="of several, each variant gets the best on the validation images",
     )
     add("--search-epochs", type=int, metavar="N", help="epochs to compare rates by")
     add("--warmup", type=float, help="share of the steps")
@@ -145,11 +195,13 @@ def _add_classify(tasks: Any) -> None:
         help="mirror half of the training images",
     )
     add("--shift", type=int, metavar="PIXELS", help="random translation")
-    add("--output", type=Path, metavar="DIR", help="default: runs/classify-DATASET")
+    add("--output", type=Path, metavar="DIR", help=f"default: runs/{task}-DATASET")
     add("--backend", choices=BACKENDS, help="default: Keras's, by KERAS_BACKEND")
     add("--quiet", action="store_true", help="no progress")
-    defaults = {field.name: field.default for field in dataclasses.fields(Settings)}
-    parser.set_defaults(**defaults | {"grid": "x".join(map(str, Settings.grid))})
+    fields = dataclasses.fields(settings)
+    defaults: dict[str, Any] = {field.name: field.default for field in fields}
+    defaults["grid"] = "x".join(map(str, defaults["grid"]))
+    parser.set_defaults(command=_compare, settings=settings, **defaults)
 
 
 def _grid(text: str) -> tuple[int, int]:
@@ -162,23 +214,24 @@ def _grid(text: str) -> tuple[int, int]:
     return rows, columns
 
 
-def _classify(options: argparse.Namespace, arguments: list[str]) -> int:
+def _compare(options: argparse.Namespace, arguments: list[str]) -> int:
     try:
         _check_backend(options.backend, arguments)
         _check_packages()
-        from keras_stt.experiments.classify import Comparison
-
-        fields = [field.name for field in dataclasses.fields(Settings)]
-        chosen: dict[str, Any] = {name: getattr(options, name) for name in fields}
-        for name in ("mixers", "seeds", "learning_rates"):
-            chosen[name] = tuple(chosen[name])
-        settings = Settings(**chosen)
+        names = [field.name for field in dataclasses.fields(options.settings)]
+        chosen = {name: getattr(options, name) for name in names}
+        settings = options.settings(
+            **{
+                name: tuple(value) if isinstance(value, list) else value
+                for name, value in chosen.items()
+            }
+        )
         # It takes models that are trained one after another for a mistake.
         logging.getLogger("tensorflow").setLevel(logging.ERROR)
-        name = settings.dataset.replace("/", "-")
-        comparison = Comparison(
+        name = settings.dataset_name.replace("/", "-")
+        comparison = _comparison(settings.task)(
             settings,
-            options.output or Path("runs") / f"classify-{name}",
+            options.output or Path("runs") / f"{settings.task}-{name}",
             data_dir=options.data_dir,
             command=_command(arguments),
             progress=not options.quiet,
@@ -195,6 +248,17 @@ def _classify(options: argparse.Namespace, arguments: list[str]) -> int:
     print(terminal_table(results))
     print(f"\nReport: {comparison.folder / 'report.html'}")
     return 0
+
+
+def _comparison(task: str) -> type[Comparison]:
+    """The comparison of a task; it brings in what comparisons need besides Keras."""
+    if task == "caption":
+        from keras_stt.experiments.caption import CaptionComparison
+
+        return CaptionComparison
+    from keras_stt.experiments.classify import ClassifyComparison
+
+    return ClassifyComparison
 
 
 def _raised_here(error: Exception) -> bool:

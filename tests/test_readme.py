@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from keras_stt.experiments.results import read_json
+from keras_stt.experiments.results import read_json, task_of
 from keras_stt.experiments.table import markdown_table
 
 ROOT = Path(__file__).parent.parent
@@ -29,6 +29,7 @@ def test_readme_shows_the_committed_results(name):
 def test_committed_results_are_whole_and_name_no_folder_of_a_machine(path):
     results = read_json(path)
     assert results["finished"]
-    for entry in results["mixers"].values():
-        assert len(entry["test_accuracy"]["runs"]) == len(results["settings"]["seeds"])
+    task = task_of(results)
+    for entry in results[task.choices].values():
+        assert len(entry[task.quality]["runs"]) == len(results["settings"]["seeds"])
     assert not re.search(r"/(home|root|work|tmp|Users)/", path.read_text())

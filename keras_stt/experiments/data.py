@@ -32,6 +32,10 @@ class Images:
     def __len__(self) -> int:
         return len(self.labels)
 
+    def first(self, count: int) -> "Images":
+        """The first images."""
+        return Images(self.images[:count], self.labels[:count])
+
     @property
     def targets(self) -> npt.NDArray[np.int32]:
         """The labels: what the images are to be told by."""

@@ -16,15 +16,17 @@ from matplotlib.transforms import Bbox
 from PIL import Image
 
 from keras_stt.experiments.results import (
-    MEASURES,
     Measure,
     Results,
     check,
+    entry,
     found,
     measures,
-    mixers,
+    quality_of,
     ranked,
+    task_of,
     values,
+    variants,
     write_bytes,
 )
 
@@ -60,7 +62,7 @@ _MORE = (
 )
 
 _INK, _MUTED = "#22262B", "#69707A"
-_STYLE = {
+STYLE = {
     "font.family": "DejaVu Sans",
     "font.size": 8.5,
     "text.color": _INK,
@@ -89,9 +91,14 @@ _SIZES = {"*": 1.6, "D": 0.85}
 
 
 def looks(results: Results) -> dict[str, Look]:
-    """The look of every mixer of the results; unknown ones get further looks."""
+    """The look of every variant of the results; unknown ones get further looks.
+
+    A captioner looks like the mixer that its encoder and decoder share.
+    """
     more = itertools.cycle(_MORE)
-    return {mixer: COLORS.get(mixer) or next(more) for mixer in mixers(results)}
+    shared = {f"{mixer}+{mixer}": look for mixer, look in COLORS.items()}
+    known = COLORS | shared
+    return {variant: known.get(variant) or next(more) for variant in variants(results)}
 
 
 def write_figures(results: Results, folder: str | os.PathLike[str]) -> list[Path]:
@@ -111,12 +118,17 @@ def write_figures(results: Results, folder: str | os.PathLike[str]) -> list[Path
     folder.mkdir(parents=True, exist_ok=True)
     paths = []
     for draw in (accuracy, learning, robustness, cost, trade_off):
-        with matplotlib.rc_context(_STYLE):
+        with matplotlib.rc_context(STYLE):
             figure = draw(results)
             if figure is not None:
                 paths.append(folder / f"{draw.__name__}.png")
-                write_bytes(paths[-1], _png(figure))
+                write_figure(figure, paths[-1])
     return paths
+
+
+def write_figure(figure: Figure, path: Path) -> None:
+    """Write a figure as a PNG, whole or not at all."""
+    write_bytes(path, _png(figure))
 
 
 def accuracy(results: Results) -> Figure | None:
@@ -124,12 +136,13 @@ def accuracy(results: Results) -> Figure | None:
     order = ranked(results)
     if not order:
         return None
-    measure = MEASURES["test_accuracy"]
+    measure = quality_of(results)
+    baseline = task_of(results).baseline
     figure, (left, right) = _rows(order, [1, 1.25], 0.31, above=0.6)
-    for row, mixer in enumerate(order):
-        runs, color = _runs(results, mixer, measure), looks(results)[mixer].color
+    for row, variant in enumerate(order):
+        runs, color = _runs(results, variant, measure), looks(results)[variant].color
         left.barh(row, runs.mean(), 0.56, color=color)
-        text = measure.text(found(results, mixer, measure))
+        text = measure.text(found(results, variant, measure))
         left.text(runs.mean(), row, f" {text}", va="center_baseline")
         tick: Options = {"fmt": "|", "ms": 14, "mew": 2, "elinewidth": 8}
         tick |= {"color": color, "ecolor": (color, 0.25), "zorder": 1.8}
@@ -140,8 +153,8 @@ def accuracy(results: Results) -> Figure | None:
     classes = len(results.get("dataset", {}).get("class_names", []))
     if classes > 1:
         _mark(left, measure.scale / classes, "guessing")
-    if "mha" in order:
-        _mark(right, _runs(results, "mha", measure).mean(), "mha")
+    if baseline in order:
+        _mark(right, _runs(results, baseline, measure).mean(), baseline)
     right.grid(axis="x")
     right.margins(x=0.06)
     right.xaxis.set_major_locator(MaxNLocator(8, steps=[1, 2, 5, 10]))
@@ -159,11 +172,11 @@ def learning(results: Results) -> Figure | None:
         return None
     figure, (left, right) = _lined()
     ends = {}
-    for mixer, look in looks(results).items():
-        if mixer in losses:
-            _line(left, losses[mixer].T, look)
-        if mixer in shares:
-            ends[mixer] = _line(right, 100 * shares[mixer].T, look)
+    for variant, look in looks(results).items():
+        if variant in losses:
+            _line(left, losses[variant].T, look)
+        if variant in shares:
+            ends[variant] = _line(right, 100 * shares[variant].T, look)
     left.set(title="Training loss", ylabel="Cross-entropy (nats)")
     right.set(title="Accuracy, training images", ylabel="Training accuracy (%)")
     for axes in (left, right):
@@ -176,19 +189,21 @@ def learning(results: Results) -> Figure | None:
 
 def robustness(results: Results) -> Figure | None:
     """Accuracy against the strength of noise, and of a signed gradient step."""
-    clean = MEASURES["test_accuracy"]
+    clean = quality_of(results)
+    if not measures(results, "noise", "fgsm"):
+        return None
     figure, panels = _lined(sharey=True)
     ends: dict[str, tuple[float, float]] = {}
     for axes, group in zip(panels, ("noise", "fgsm"), strict=True):
-        for mixer, look in looks(results).items():
+        for variant, look in looks(results).items():
             points = {
                 measure.strength: runs
-                for measure in [clean, *measures(group)]
-                if (runs := _runs(results, mixer, measure)).size
+                for measure in [clean, *measures(results, group)]
+                if (runs := _runs(results, variant, measure)).size
             }
             if len(points) > 1:
-                ends[mixer] = _line(axes, points.values(), look, [*points])
-        strengths = [0, *(measure.strength for measure in measures(group))]
+                ends[variant] = _line(axes, points.values(), look, [*points])
+        strengths = [0, *(measure.strength for measure in measures(results, group))]
         axes.set_xticks(strengths, [f"{strength:g}" for strength in strengths])
     if not ends:
         return None
@@ -203,18 +218,20 @@ def robustness(results: Results) -> Figure | None:
 
 def cost(results: Results) -> Figure | None:
     """Bars of training-step time, inference time and peak memory."""
-    names = list(dict.fromkeys([*ranked(results), *mixers(results)]))
-    columns = {measure: values(results, measure) for measure in measures("cost")}
+    names = list(dict.fromkeys([*ranked(results), *variants(results)]))
+    columns = {
+        measure: values(results, measure) for measure in measures(results, "cost")
+    }
     shown = [measure for measure in columns if columns[measure]]
     order = [name for name in names if any(name in columns[key] for key in shown)]
     if not order:
         return None
     figure, panels = _rows(order, [1] * len(shown), 0.27)
     for axes, measure in zip(panels, shown, strict=True):
-        for row, mixer in enumerate(order):
-            value = columns[measure].get(mixer, 0.0)
-            text = measure.text(found(results, mixer, measure))
-            axes.barh(row, value, 0.56, color=looks(results)[mixer].color)
+        for row, variant in enumerate(order):
+            value = columns[measure].get(variant, 0.0)
+            text = measure.text(found(results, variant, measure))
+            axes.barh(row, value, 0.56, color=looks(results)[variant].color)
             axes.text(value, row, f" {text}", va="center_baseline", size=8)
         per = "ms per batch, median" if measure.unit == "ms" else measure.unit
         axes.set(title=_capital(measure.title), xlabel=per)
@@ -224,8 +241,9 @@ def cost(results: Results) -> Figure | None:
 
 
 def trade_off(results: Results) -> Figure | None:
-    """Test accuracy against the multiply-adds of the model."""
-    up, along = MEASURES["test_accuracy"], MEASURES["multiply_adds"]
+    """Quality against the multiply-adds of the model, or its training step."""
+    up, known = quality_of(results), task_of(results).measures
+    along = known.get("multiply_adds") or known["training_step_ms"]
     tall, wide = values(results, up), values(results, along)
     points = {name: (wide[name], tall[name]) for name in tall if name in wide}
     if not points:
@@ -233,11 +251,11 @@ def trade_off(results: Results) -> Figure | None:
     figure = Figure(figsize=(_INCHES, 4.1))
     axes = figure.add_subplot()
     figure.subplots_adjust(0.085, 0.13, 0.985, 0.91)
-    for mixer, point in points.items():
-        color, marker, _ = looks(results)[mixer]
+    for variant, point in points.items():
+        color, marker, _ = looks(results)[variant]
         dot: Options = {"color": color, "mec": "white", "elinewidth": 4}
         dot |= {"fmt": marker, "ms": 8 * _SIZES.get(marker, 1.0)}
-        runs = _runs(results, mixer, up)
+        runs = _runs(results, variant, up)
         std = runs.std(ddof=min(1, len(runs) - 1))
         axes.errorbar(*point, std, ecolor=(color, 0.3), **dot)
     axes.set_title("Accuracy for the work done: the upper left is better")
@@ -256,7 +274,7 @@ def _capital(text: str) -> str:
 
 
 def _rows(order: list[str], widths: list[float], row: float, above: float = 0.4) -> Any:
-    """Horizontal panels side by side with one row per mixer, the first at the top."""
+    """Horizontal panels side by side with one row per variant, the first at the top."""
     height = above + 0.5 + row * len(order)
     figure = Figure(figsize=(_INCHES, height))
     panels = figure.subplots(1, len(widths), sharey=True, width_ratios=widths)
@@ -285,20 +303,21 @@ def _lined(sharey: bool = False) -> Any:
     return figure, panels
 
 
-def _runs(results: Results, mixer: str, measure: Measure) -> np.ndarray:
+def _runs(results: Results, variant: str, measure: Measure) -> np.ndarray:
     """The runs of a measure in the shown unit; empty where it is missing."""
-    runs = (found(results, mixer, measure) or {}).get("runs", [])
+    runs = (found(results, variant, measure) or {}).get("runs", [])
     return measure.scale * np.array(runs, dtype=float)
 
 
 def _curves(results: Results, key: str) -> dict[str, np.ndarray]:
-    """Curves `(seeds, epochs)` by mixer; seeds that are under way are left out."""
+    """Curves `(seeds, epochs)` by variant; seeds that are under way are left out."""
     found = {}
-    for mixer, entry in results.get("mixers", {}).items():
-        curves = [seed.get(key) or [] for seed in entry.get("history") or []]
+    for variant in variants(results):
+        histories = entry(results, variant).get("history") or []
+        curves = [seed.get(key) or [] for seed in histories]
         if longest := max(map(len, curves), default=0):
             whole = [curve for curve in curves if len(curve) == longest]
-            found[mixer] = np.array(whole, dtype=float)
+            found[variant] = np.array(whole, dtype=float)
     return found
 
 
@@ -336,19 +355,19 @@ def _label_ends(axes: Axes, ends: dict[str, tuple[float, float]], style: Any) ->
     """Name every line at its right end, with a leader where names had to move."""
     low, high = axes.get_ylim()
     gap = 0.152 / (axes.get_position().height * _LINED_HEIGHT)
-    order = sorted(ends, key=lambda mixer: ends[mixer][1])
-    places = [(ends[mixer][1] - low) / (high - low) for mixer in order]
+    order = sorted(ends, key=lambda variant: ends[variant][1])
+    places = [(ends[variant][1] - low) / (high - low) for variant in order]
     last = max(x for x, _ in ends.values())
-    for mixer, place in zip(order, spread(places, gap), strict=True):
-        color, marker, _ = style[mixer]
+    for variant, place in zip(order, spread(places, gap), strict=True):
+        color, marker, _ = style[variant]
         size = 6 * _SIZES.get(marker, 1.0)
-        if ends[mixer][0] == last:
+        if ends[variant][0] == last:
             leader = {"arrowstyle": "-", "color": "#C3C8CE", "linewidth": 0.7}
             ways = ("data", "axes fraction")
-            axes.annotate("", ends[mixer], (1.075, place), *ways, leader)
+            axes.annotate("", ends[variant], (1.075, place), *ways, leader)
         at: Options = {"transform": axes.transAxes, "clip_on": False}
         axes.plot(1.1, place, marker, color=color, markersize=size, mec="white", **at)
-        axes.text(1.145, place, _short(mixer), va="center_baseline", **at)
+        axes.text(1.145, place, _short(variant), va="center_baseline", **at)
 
 
 def _label_points(axes: Axes, points: dict[str, tuple[float, float]]) -> None:
@@ -356,8 +375,8 @@ def _label_points(axes: Axes, points: dict[str, tuple[float, float]]) -> None:
     axes.autoscale_view()
     centres = [axes.transData.transform(point) for point in points.values()]
     taken = [Bbox.from_extents(x - 8, y - 8, x + 8, y + 8) for x, y in centres]
-    for mixer, point in points.items():
-        text = axes.annotate(_short(mixer), point, (0, 0), textcoords="offset points")
+    for variant, point in points.items():
+        text = axes.annotate(_short(variant), point, (0, 0), textcoords="offset points")
         text.set_verticalalignment("center_baseline")
 
         def covered(place: tuple[int, int, Any], text: Any = text) -> float:

@@ -3,27 +3,30 @@
 `results.json` (schema 1) is one object::
 
     schema       1
-    task         "classify"
-    finished     true once every mixer has every seed and every measure
+    task         "classify" or "caption"
+    finished     true once every variant has every seed and every measure
     command      the command line that made it
     backend      "tensorflow", "jax" or "torch"
     versions     {package: version}, "python" among them
     device       {"kind": "cpu" | "gpu", "name", "count", "system"}
-    dataset      {"name", "version", "class_names", "train_images",
-                  "validation_images", "test_images", "image_shape"}
-    settings     every option, as in `keras_stt.experiments.settings.Settings`:
-                 "mixers", "seeds", "epochs", "train_images", "grid", "width", ...
-    search       null, or {mixer: {"runs": [{"learning_rate",
+    dataset      {"name", "version", "train_images", "validation_images",
+                  "test_images", "image_shape"}, and of images with labels
+                  "class_names", of captions "words"
+    settings     every option, as in `keras_stt.experiments.settings`:
+                 "mixers" or "variants", "seeds", "epochs", "grid", "width", ...
+    search       null, or {variant: {"runs": [{"learning_rate",
                  "validation_accuracy"}, ...], "best": learning rate}}
-    mixers       {mixer: entry}, in the order of settings.mixers
+    mixers       in classification {mixer: entry}, in the order of settings.mixers
+    variants     in captioning {"<encoder>+<decoder>": entry}, in the order of
+                 settings.variants
 
-and the entry of a mixer has
+and the entry of a mixer or another variant has
 
     learning_rate   the rate it was trained with
     history         one object per seed, each with one number per epoch under
                     "loss" and "accuracy" on the training images; null where one
                     was not finite
-    <measure>       for every name in `MEASURES`:
+    <measure>       for every measure of the task in `TASKS`:
                     {"mean", "std", "median", "runs"} as `summary` makes it, or
                     null where the platform cannot tell
 
@@ -32,7 +35,9 @@ its standard deviation in units of the [0, 1] pixel range; FGSM steps are in 255
 of it; `training_seconds` is the wall time of a whole run; multiply-adds are per
 image, forward; `*_ms` are milliseconds per batch, whose runs are interleaved
 repeats (the median counts); `peak_step_bytes` is in bytes. `mixer_parameters` and
-`mixer_multiply_adds` are those of one mixer layer alone.
+`mixer_multiply_adds` are those of one mixer layer alone. BLEU, ROUGE-L and the shares
+of exact and correct captions are in [0, 1], CIDEr in [0, 10]; `caption_ms` is per
+caption. What begins with `unseen_` was measured on the split of unseen combinations.
 
 Files of an unfinished comparison have the same form: mixers or measures may be
 missing, and `runs` may be shorter than `settings.seeds`.
@@ -64,12 +69,12 @@ class Measure:
     """One measured quantity: what it is called and how it is shown.
 
     Args:
-        name: Key in a mixer's entry.
+        name: Key in a variant's entry.
         title: Name in prose and on axes.
         unit: Unit as shown, after `scale`; empty for a plain count.
         higher_is_better: Which end of the scale is the good one.
-        group: `"accuracy"`, `"noise"`, `"fgsm"`, `"size"`, `"cost"`,
-            `"training"` or `"layer"`.
+        group: `"accuracy"`, `"noise"`, `"fgsm"`, `"caption"`, `"unseen"`, `"size"`,
+            `"cost"`, `"training"` or `"layer"`.
         heading: Two short lines over a column.
         scale: Factor from the stored to the shown unit.
         digits: Decimals shown.
@@ -90,8 +95,8 @@ class Measure:
 
     @property
     def has_spread(self) -> bool:
-        """Whether the spread over the runs is shown: for accuracies it is."""
-        return self.group in ("accuracy", "noise", "fgsm")
+        """Whether the spread over the runs is shown: for qualities it is."""
+        return self.higher_is_better
 
     @property
     def label(self) -> str:
@@ -142,7 +147,16 @@ def _cost(
     )
 
 
-_MEASURES = (
+_SIZES = (_cost("parameters", "parameters", "", "size", "param-", "eters", digits=0),)
+_COSTS = (
+    _cost("training_step_ms", "training step", "ms", "cost", "step", "ms"),
+    _cost("inference_ms", "inference", "ms", "cost", "infer.", "ms"),
+    _cost("peak_step_bytes", "peak memory", "MiB", "cost", "peak", "MiB", 2.0**-20, 0),
+)
+_RUN = _cost(
+    "training_seconds", "training run", "s", "training", "training", "s", digits=0
+)
+_CLASSIFY = (
     _accuracy("test_accuracy", "test accuracy", "accuracy", "test", "%"),
     *(
         _accuracy(
@@ -162,14 +176,10 @@ _MEASURES = (
         )
         for step in FGSM_STRENGTHS
     ),
-    _cost("parameters", "parameters", "", "size", "param-", "eters", digits=0),
+    *_SIZES,
     _cost("multiply_adds", "multiply-adds per image", "M", "size", "MACs", "M", 1e-6),
-    _cost("training_step_ms", "training step", "ms", "cost", "step", "ms"),
-    _cost("inference_ms", "inference", "ms", "cost", "infer.", "ms"),
-    _cost("peak_step_bytes", "peak memory", "MiB", "cost", "peak", "MiB", 2.0**-20, 0),
-    _cost(
-        "training_seconds", "training run", "s", "training", "training", "s", digits=0
-    ),
+    *_COSTS,
+    _RUN,
     _cost(
         "mixer_parameters",
         "parameters of one mixer layer",
@@ -185,13 +195,86 @@ _MEASURES = (
     ),
 )
 
-#: Every measure by its name. Tables, figures and the report are made from this.
-MEASURES: dict[str, Measure] = {measure.name: measure for measure in _MEASURES}
+
+def _caption_measures(prefix: str, group: str, on: str) -> tuple[Measure, ...]:
+    """The qualities of captions on one split."""
+    over = "unseen" if prefix else "test"
+
+    def quality(
+        name: str, title: str, under: str, scale: float = 1.0, digits: int = 3
+    ) -> Measure:
+        unit = "%" if scale == 100 else ""
+        heading = (over, under)
+        return Measure(
+            prefix + name, title + on, unit, True, group, heading, scale, digits
+        )
+
+    return (
+        quality("cider", "CIDEr", "CIDEr", digits=2),
+        *(quality(f"bleu_{n}", f"BLEU-{n}", f"BLEU-{n}") for n in (1, 2, 3, 4)),
+        quality("rouge_l", "ROUGE-L", "ROUGE-L"),
+        quality("exact_match", "exact matches", "exact %", 100.0, 1),
+        quality("correct", "correct captions", "correct %", 100.0, 1),
+    )
 
 
-def measures(*groups: str) -> list[Measure]:
-    """The measures of the given groups, in the order of `MEASURES`."""
-    return [measure for measure in MEASURES.values() if measure.group in groups]
+_CAPTION = (
+    *_caption_measures("", "caption", ""),
+    *_caption_measures("unseen_", "unseen", " on unseen combinations"),
+    *_SIZES,
+    *_COSTS,
+    _cost("caption_ms", "writing a caption", "ms", "cost", "caption", "ms"),
+    _RUN,
+)
+
+
+@dataclass(frozen=True)
+class Task:
+    """What a comparison is about.
+
+    Args:
+        choices: Key of the variants' entries, and of the setting that names them.
+        noun: What a variant is called.
+        quality: Name of the measure that variants are ranked by.
+        baseline: The variant that the others are held against.
+        measures: All measures by their names. Tables, figures and reports are made
+            from them.
+    """
+
+    choices: str
+    noun: str
+    quality: str
+    baseline: str
+    measures: dict[str, Measure]
+
+
+TASKS: dict[str, Task] = {
+    "classify": Task(
+        *("mixers", "mixer", "test_accuracy", "mha"),
+        {measure.name: measure for measure in _CLASSIFY},
+    ),
+    "caption": Task(
+        *("variants", "captioner", "cider", "mha+mha"),
+        {measure.name: measure for measure in _CAPTION},
+    ),
+}
+
+
+def task_of(results: Results) -> Task:
+    """The task of a comparison."""
+    return TASKS[results.get("task", "classify")]
+
+
+def measures(results: Results, *groups: str) -> list[Measure]:
+    """The measures of the given groups in a task, in their order."""
+    every = task_of(results).measures.values()
+    return [measure for measure in every if measure.group in groups]
+
+
+def quality_of(results: Results) -> Measure:
+    """The measure by which the variants are ranked."""
+    task = task_of(results)
+    return task.measures[task.quality]
 
 
 def summary(values: Iterable[float]) -> Summary:
@@ -231,36 +314,42 @@ def check(results: Results) -> Results:
     return results
 
 
-def mixers(results: Results) -> list[str]:
-    """Names of all mixers, finished or not, in the order of the settings."""
-    named = results.get("settings", {}).get("mixers", [])
-    return list(dict.fromkeys([*named, *results.get("mixers", {})]))
+def variants(results: Results) -> list[str]:
+    """Names of all variants, finished or not, in the order of the settings."""
+    choices = task_of(results).choices
+    named = results.get("settings", {}).get(choices, [])
+    return list(dict.fromkeys([*named, *results.get(choices, {})]))
 
 
-def found(results: Results, mixer: str, measure: Measure) -> Summary | None:
-    """Summary of a measure of a mixer; None where it is missing."""
-    return results.get("mixers", {}).get(mixer, {}).get(measure.name)
+def entry(results: Results, variant: str) -> dict[str, Any]:
+    """The entry of a variant, empty where there is none yet."""
+    return results.get(task_of(results).choices, {}).get(variant, {})
 
 
-def seeds_done(results: Results, mixer: str) -> int:
-    """Number of seeds whose test accuracy is known."""
-    accuracy = found(results, mixer, MEASURES["test_accuracy"])
-    return len(accuracy["runs"]) if accuracy else 0
+def found(results: Results, variant: str, measure: Measure) -> Summary | None:
+    """Summary of a measure of a variant; None where it is missing."""
+    return entry(results, variant).get(measure.name)
+
+
+def seeds_done(results: Results, variant: str) -> int:
+    """Number of seeds whose quality is known."""
+    quality = found(results, variant, quality_of(results))
+    return len(quality["runs"]) if quality else 0
 
 
 def values(results: Results, measure: Measure) -> dict[str, float]:
-    """The value of a measure, in the shown unit, for the mixers that have it."""
+    """The value of a measure, in the shown unit, for the variants that have it."""
     return {
-        mixer: value
-        for mixer in mixers(results)
-        if (value := measure.value(found(results, mixer, measure))) is not None
+        variant: value
+        for variant in variants(results)
+        if (value := measure.value(found(results, variant, measure))) is not None
     }
 
 
 def ranked(results: Results) -> list[str]:
-    """The mixers with a test accuracy, the most accurate first."""
-    means = values(results, MEASURES["test_accuracy"])
-    return sorted(means, key=lambda mixer: -means[mixer])
+    """The variants whose quality is known, the best first."""
+    means = values(results, quality_of(results))
+    return sorted(means, key=lambda variant: -means[variant])
 
 
 def write_bytes(path: str | os.PathLike[str], data: bytes) -> None:

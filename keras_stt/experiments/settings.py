@@ -5,25 +5,27 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+from collections.abc import Container
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import keras
 
 from keras_stt import __version__
+from keras_stt.arguments import check_positive
 from keras_stt.experiments.results import read_json
 from keras_stt.experiments.training import Recipe
-from keras_stt.models import MIXERS
+from keras_stt.models import CROSS_ATTENTIONS, MIXERS
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Settings:
-    """What a comparison is, but for the folders.
+    """What all comparisons have, but for the folders.
 
     Attributes:
-        dataset: A TensorFlow Datasets name, or `"scenes"`.
-        mixers: Names in `keras_stt.models.MIXERS`.
+        dataset: A TensorFlow Datasets name, or `"scenes"`; for captions also the path
+            of a folder.
         seeds: Seeds of the training runs.
         train_images: Number of training images; `None` for all.
         validation_images: Number of images, the last of the training split, on which
@@ -32,12 +34,11 @@ class Settings:
         image_size: Height and width that images are resized to; `None` to leave them.
         grid: Rows and columns on which the blocks work.
         width: Number of channels.
-        depth: Number of blocks.
         num_heads: Number of heads.
         mlp_ratio: Hidden size of the MLPs, in channels.
         stem: `"convolution"` or `"patch"`.
-        learning_rates: One learning rate for all mixers; of several, each mixer gets
-            the one with the best validation accuracy.
+        learning_rates: One learning rate for all variants; of several, each variant
+            gets the one with the best validation accuracy.
         search_epochs: Epochs of the runs that compare learning rates; `None` for as
             many as in training.
         epochs: Passes over the training images.
@@ -49,7 +50,6 @@ class Settings:
     """
 
     dataset: str = "scenes"
-    mixers: tuple[str, ...] = tuple(MIXERS)
     seeds: tuple[int, ...] = (0,)
     train_images: int | None = None
     validation_images: int = 0
@@ -57,7 +57,6 @@ class Settings:
     image_size: int | None = None
     grid: tuple[int, int] = (8, 8)
     width: int = 64
-    depth: int = 4
     num_heads: int = 4
     mlp_ratio: float = 2.0
     stem: str = "convolution"
@@ -70,14 +69,23 @@ class Settings:
     flip: bool = True
     shift: int = 0
 
+    #: Name of the task, and of the setting that holds what is compared.
+    task: ClassVar[str]
+    choices: ClassVar[str]
+
+    @property
+    def dataset_name(self) -> str:
+        """The data set without the way to a folder, which is this machine's alone."""
+        folder = Path(self.dataset).expanduser()
+        return folder.resolve().name if folder.is_dir() else self.dataset
+
+    @property
+    def compared(self) -> tuple[str, ...]:
+        """The variants that are compared."""
+        return getattr(self, self.choices)
+
     def __post_init__(self) -> None:
-        unknown = [mixer for mixer in self.mixers if mixer not in MIXERS]
-        if unknown or not self.mixers:
-            raise ValueError(
-                f"`mixers` must be among {', '.join(MIXERS)}. "
-                f"Received: {', '.join(unknown) or 'none'}"
-            )
-        for name in ("mixers", "seeds", "learning_rates"):
+        for name in (self.choices, "seeds", "learning_rates"):
             values = getattr(self, name)
             if not values or len(set(values)) != len(values):
                 raise ValueError(
@@ -123,6 +131,104 @@ class Settings:
         )
 
 
+@dataclass(frozen=True, kw_only=True)
+class ClassifySettings(Settings):
+    """What a comparison of token mixers in classification is, besides `Settings`.
+
+    Attributes:
+        mixers: Names in `keras_stt.models.MIXERS`.
+        depth: Number of blocks.
+    """
+
+    mixers: tuple[str, ...] = tuple(MIXERS)
+    depth: int = 4
+
+    task: ClassVar[str] = "classify"
+    choices: ClassVar[str] = "mixers"
+
+    def __post_init__(self) -> None:
+        unknown = [mixer for mixer in self.mixers if mixer not in MIXERS]
+        if unknown or not self.mixers:
+            raise ValueError(
+                f"`mixers` must be among {', '.join(MIXERS)}. "
+                f"Received: {', '.join(unknown) or 'none'}"
+            )
+        super().__post_init__()
+
+
+@dataclass(frozen=True, kw_only=True)
+class CaptionSettings(Settings):
+    """What a comparison of captioners is, besides `Settings`.
+
+    Attributes:
+        variants: `"<encoder>+<decoder>"` or `"<encoder>+<decoder>+<cross>"`: the
+            mixers, by their names in `keras_stt.models.MIXERS`, and the
+            cross-attention, by its name in `keras_stt.models.CROSS_ATTENTIONS`, `"mha"`
+            where none is given.
+        encoder_depth: Number of blocks of the encoder.
+        decoder_depth: Number of blocks of the decoder.
+        dropout: Dropout rate in the blocks and of the embedded tokens.
+        max_length: The longest caption, in words; longer ones are cut off.
+        min_count: How often a word must occur in the training captions.
+        beam_size: Texts that are kept in each step of the search; 1 is greedy.
+    """
+
+    variants: tuple[str, ...] = (
+        "stt-dense+stt-dense",
+        "mha+mha",
+        "stt-dense+mha",
+        "mha+stt-dense",
+    )
+    encoder_depth: int = 2
+    decoder_depth: int = 2
+    dropout: float = 0.1
+    max_length: int = 24
+    min_count: int = 1
+    beam_size: int = 1
+    batch_size: int = 64
+    # Mirrored, what was on the left is on the right.
+    flip: bool = False
+
+    task: ClassVar[str] = "caption"
+    choices: ClassVar[str] = "variants"
+
+    def __post_init__(self) -> None:
+        for variant in self.variants:
+            captioner_parts(variant)
+        for name in (
+            *("encoder_depth", "decoder_depth", "max_length", "min_count", "beam_size"),
+        ):
+            check_positive(name, getattr(self, name))
+        super().__post_init__()
+
+
+def captioner_parts(variant: str) -> tuple[str, str, str]:
+    """Encoder, decoder and cross-attention that a variant is named after.
+
+    Raises:
+        ValueError: If one is unknown.
+    """
+    parts = variant.split("+")
+    if len(parts) == 2:
+        parts.append("mha")
+    known: tuple[Container[str], ...] = (MIXERS, MIXERS, CROSS_ATTENTIONS)
+    if len(parts) != 3 or any(
+        part not in names for part, names in zip(parts, known, strict=True)
+    ):
+        raise ValueError(
+            "A variant must be named <encoder>+<decoder> or "
+            "<encoder>+<decoder>+<cross-attention>, with mixers among "
+            f"{', '.join(MIXERS)} and a cross-attention among "
+            f"{', '.join(CROSS_ATTENTIONS)}. Received: {variant!r}"
+        )
+    return parts[0], parts[1], parts[2]
+
+
+def record(settings: Settings) -> dict[str, Any]:
+    """The settings as they are written down."""
+    return {**dataclasses.asdict(settings), "dataset": settings.dataset_name}
+
+
 def identity(settings: Settings, data: str | None = None) -> dict[str, Any]:
     """What two comparisons in one folder must have in common.
 
@@ -130,11 +236,11 @@ def identity(settings: Settings, data: str | None = None) -> dict[str, Any]:
         settings: What to compare.
         data: What stands for the images, once they are known.
     """
-    shared = dataclasses.asdict(settings)
-    for free in ("mixers", "seeds"):
+    shared = record(settings)
+    for free in (settings.choices, "seeds"):
         del shared[free]
     shared = {
-        "task": "classify",
+        "task": settings.task,
         "keras_stt": __version__,
         "backend": keras.backend.backend(),
         **shared,

@@ -5,30 +5,52 @@ import textwrap
 from typing import Any
 
 from keras_stt.experiments.results import (
-    MEASURES,
     MISSING,
     Measure,
     Results,
     check,
     found,
     measures,
-    mixers,
+    quality_of,
     ranked,
     seeds_done,
+    task_of,
     values,
+    variants,
 )
 
-#: Columns after the mixer's name.
-COLUMNS = measures("accuracy", "noise", "fgsm", "size", "cost")
 WIDTH = 120
 
-_ACCURACY = MEASURES["test_accuracy"]
+
+#: What a terminal has no room for; Markdown and the report have all.
+_WIDE = ("bleu_2", "bleu_3", "exact_match", "unseen_", "inference_ms")
+_KEPT = ("unseen_cider", "unseen_correct")
+
+
+def columns(results: Results, brief: bool = False) -> list[Measure]:
+    """The columns of a table behind the variant's name.
+
+    Qualities that no variant has are left out: those that only some data sets know.
+
+    Args:
+        results: Results of schema 1.
+        brief: Whether to leave out what a terminal has no room for.
+    """
+    shown = ("accuracy", "noise", "fgsm", "caption", "unseen", "size", "cost")
+    found = [
+        measure
+        for measure in measures(results, *shown)
+        if measure.group not in ("caption", "unseen") or values(results, measure)
+    ]
+    if not brief or task_of(results).choices == "mixers":
+        return found
+    return [m for m in found if m.name in _KEPT or not m.name.startswith(_WIDE)]
 
 
 def terminal_table(results: Results) -> str:
     """The comparison as aligned plain text of at most 120 columns.
 
-    One row per mixer in the order of the settings, two lines of headings, and notes
+    One row per variant in the order of the settings, two lines of headings, and notes
     below: what the numbers are, and what is unfinished. The best test accuracy
     carries a star. Works on partial results.
 
@@ -38,9 +60,10 @@ def terminal_table(results: Results) -> str:
     Returns:
         The text, without a newline at its end.
     """
-    heads = [["", *(column.heading[0] for column in COLUMNS)]]
-    heads.append(["mixer", *(column.heading[1] for column in COLUMNS)])
-    rows = _cells(results, "±", "{}*")
+    noun, shown = task_of(results).noun, columns(results, brief=True)
+    heads = [["", *(column.heading[0] for column in shown)]]
+    heads.append([noun, *(column.heading[1] for column in shown)])
+    rows = _cells(results, "±", "{}*", shown)
     # A column for the star keeps the digits of starred and other rows aligned.
     for row in (*heads, *rows):
         row[1] = row[1] if row[1].endswith("*") else row[1] + " "
@@ -61,9 +84,10 @@ def markdown_table(results: Results) -> str:
     Returns:
         The table and one paragraph of notes, with a newline at the end.
     """
-    heads = ["mixer", *map(_heading, COLUMNS)]
-    lines = [_pipes(heads), _pipes([":--", *("--:" for _ in COLUMNS)])]
-    lines += [_pipes(row) for row in _cells(results, " ± ", "**{}**")]
+    heads = [task_of(results).noun, *map(_heading, columns(results))]
+    lines = [_pipes(heads), _pipes([":--", *("--:" for _ in heads[1:])])]
+    rows = _cells(results, " ± ", "**{}**", columns(results))
+    lines += [_pipes(row) for row in rows]
     return "\n".join([*lines, "", " ".join(notes(results, "Bold")), ""])
 
 
@@ -83,17 +107,24 @@ def notes(results: Results, star: str = "*") -> list[str]:
         else f"one seed ({names}), so without a spread"
     )
     batch = settings.get("batch_size")
-    lines = [
-        f"Accuracies in %: {over}.",
-        "Noise is Gaussian, its standard deviation in units of the [0, 1] pixel "
-        "range; FGSM is one signed gradient step.",
-        "Multiply-adds (MACs) are per image, times are medians per batch"
-        + (f" of {batch}" if batch else "")
-        + f"{_where(results)}.",
-    ]
+    medians = f"medians per batch{f' of {batch}' if batch else ''}{_where(results)}"
+    if task_of(results).choices == "mixers":
+        lines = [
+            f"Accuracies in %: {over}.",
+            "Noise is Gaussian, its standard deviation in units of the [0, 1] pixel "
+            "range; FGSM is one signed gradient step.",
+            f"Multiply-adds (MACs) are per image, times are {medians}.",
+        ]
+    else:
+        lines = [
+            f"Qualities of captions: {over}.",
+            "CIDEr is on a scale from 0 to 10, BLEU and ROUGE-L from 0 to 1, all of "
+            "the whole test split against all references.",
+            f"Times are {medians}; those of a caption are per caption.",
+        ]
     if ranked(results):
-        lines.append(f"{star}: best test accuracy.")
-    if any(MISSING in row for row in _cells(results, "", "{}")):
+        lines.append(f"{star}: best {quality_of(results).title}.")
+    if any(MISSING in row for row in _cells(results, "", "{}", columns(results))):
         lines.append(f"{MISSING}: not measured.")
     return lines + unfinished(results)
 
@@ -101,7 +132,7 @@ def notes(results: Results, star: str = "*") -> list[str]:
 def unfinished(results: Results) -> list[str]:
     """One sentence on what is still missing, or nothing if all is there."""
     wanted = len(results.get("settings", {}).get("seeds", []))
-    done = {mixer: seeds_done(results, mixer) for mixer in mixers(results)}
+    done = {mixer: seeds_done(results, mixer) for mixer in variants(results)}
     some = [
         f"`{mixer}` has {count} of {wanted} seeds"
         for mixer, count in done.items()
@@ -126,67 +157,75 @@ def outcome(results: Results) -> list[str]:
     Args:
         results: Results of schema 1, also partial ones.
     """
-    order = ranked(results)
+    order, task = ranked(results), task_of(results)
+    title, base = quality_of(results).title, task.baseline
     if not order:
-        return ["No test accuracy has been measured yet."]
-    best, accuracies = order[0], {name: _text(results, name) for name in order}
+        return [f"No {title} has been measured yet."]
+    best, reached = order[0], {name: _text(results, name) for name in order}
     if len(order) == 1:
-        return [f"`{best}`, the only mixer measured, reaches {accuracies[best]}."]
-    rival = "mha" if "mha" in order[1:] else order[1]
+        return [f"`{best}`, the only {task.noun} measured, reaches {reached[best]}."]
+    rival = base if base in order[1:] else order[1]
     now = "So far, " if unfinished(results) else ""
     lines = [
-        f"{now}`{best}` is the most accurate of {len(order)} mixers at "
-        f"{accuracies[best]}, {_difference(results, best, rival)}."
+        f"{now}`{best}` has the best {title} of {len(order)} {task.noun}s, "
+        f"{reached[best]}, {_difference(results, best, rival)}."
     ]
     if rival != order[1]:
         lines.append(f"It is {_difference(results, best, order[1])}.")
-    lines.append(_baseline(results))
+    if task.choices == "mixers":
+        lines.append(_baseline(results))
     stt = next((name for name in order if name.startswith("stt-")), None)
     if stt and stt != best:
-        text = f"The best STT, `{stt}`, reaches {accuracies[stt]}"
+        text = f"The best STT, `{stt}`, reaches {reached[stt]}"
         text += "" if stt == order[1] else f", {_difference(results, stt, best)}"
-        if "mha" in order and best != "mha":
-            text += f"; it is {_difference(results, stt, 'mha', False)}"
+        if base in order and best != base:
+            text += f"; it is {_difference(results, stt, base, False)}"
         lines.append(text + ".")
-    step = MEASURES["training_step_ms"]
+    step = task.measures["training_step_ms"]
     times = values(results, step)
-    if stt in times and "mha" in times:
-        one, other = step.number(times[stt]), step.number(times["mha"])
+    if stt in times and base in times:
+        one, other = step.number(times[stt]), step.number(times[base])
         lines.append(
-            f"A training step of `{stt}` takes {times[stt] / times['mha']:.2f} times "
-            f"as long as one of `mha` ({one} against {other} ms)."
+            f"A training step of `{stt}` takes {times[stt] / times[base]:.2f} times "
+            f"as long as one of `{base}` ({one} against {other} ms)."
         )
     return lines
 
 
-def _text(results: Results, mixer: str) -> str:
-    return _ACCURACY.text(found(results, mixer, _ACCURACY)) + " %"
+def _text(results: Results, variant: str) -> str:
+    quality = quality_of(results)
+    unit = f" {quality.unit}" if quality.unit else ""
+    return quality.text(found(results, variant, quality)) + unit
 
 
 def _gap(results: Results, one: str, other: str) -> tuple[float, float | None]:
-    """Difference of two accuracies in points, and the spread to hold it against."""
-    pair = [found(results, mixer, _ACCURACY) or {} for mixer in (one, other)]
-    points = _ACCURACY.scale * (pair[0]["mean"] - pair[1]["mean"])
-    if any(len(accuracy["runs"]) < 2 for accuracy in pair):
+    """Difference of two qualities as shown, and the spread to hold it against."""
+    quality = quality_of(results)
+    pair = [found(results, variant, quality) or {} for variant in (one, other)]
+    points = quality.scale * (pair[0]["mean"] - pair[1]["mean"])
+    if any(len(each["runs"]) < 2 for each in pair):
         return points, None
-    return points, _ACCURACY.scale * math.hypot(*(each["std"] for each in pair))
+    return points, quality.scale * math.hypot(*(each["std"] for each in pair))
 
 
 def _difference(results: Results, one: str, other: str, reached: bool = True) -> str:
     points, spread = _gap(results, one, other)
-    side = f"{abs(points):.1f} points {'above' if points > 0 else 'below'}"
-    if abs(points) < 0.05:
+    quality = quality_of(results)
+    noun = " points" if quality.unit == "%" else ""
+    side = f"{quality.number(abs(points))}{noun} {'above' if points > 0 else 'below'}"
+    if abs(points) < 0.5 * 10**-quality.digits:
         side = "level with"
+    between = "" if spread is None else f"({quality.number(spread)}{noun})"
     where = f" ({_text(results, other)})" if reached else ""
     if spread is None:
         verdict = "with too few seeds to know the spread"
     elif abs(points) > 2 * spread:
-        verdict = f"more than twice the spread between seeds ({spread:.1f} points)"
+        verdict = f"more than twice the spread between seeds {between}"
     elif abs(points) > spread:
-        verdict = f"more than the spread between seeds ({spread:.1f} points)"
+        verdict = f"more than the spread between seeds {between}"
         verdict += " but not twice it"
     else:
-        verdict = f"within the spread between seeds ({spread:.1f} points)"
+        verdict = f"within the spread between seeds {between}"
     return f"{side} `{other}`{where}, {verdict}"
 
 
@@ -220,14 +259,15 @@ def limits(results: Results) -> list[str]:
     """What the numbers do not show, as far as the results tell."""
     settings, data = results.get("settings", {}), results.get("dataset", {})
     seeds, tested = len(settings.get("seeds", [])), data.get("test_images")
+    noun, classified = task_of(results).noun, task_of(results).choices == "mixers"
     lines = [
         "With a single seed nothing is known about chance."
         if seeds < 2
         else f"{seeds} seeds show a spread only roughly; a margin of less than twice "
         "the spread is a hint, not a finding."
     ]
-    share = max(values(results, _ACCURACY).values(), default=None)
-    if tested and share is not None:
+    share = max(values(results, quality_of(results)).values(), default=None)
+    if classified and tested and share is not None:
         error = math.sqrt(share * (100 - share) / tested)
         lines.append(
             f"{tested:,} test images leave a standard error of {error:.1f} points on "
@@ -235,7 +275,7 @@ def limits(results: Results) -> list[str]:
             "differences are surer than that, but not free of it."
         )
     lines.append(
-        "The best mixer is picked on the images it is then quoted on, which flatters "
+        f"The best {noun} is picked on the images it is then quoted on, which flatters "
         "its lead a little."
     )
     lines.append(
@@ -245,17 +285,26 @@ def limits(results: Results) -> list[str]:
     lines.append(_tuning(results))
     if data.get("name") == "scenes":
         lines.append(
-            "`scenes` is drawn by a program to need long-range comparison: it shows "
-            "that a mixer can do that, and nothing about photographs."
+            f"`scenes` is drawn by a program: it shows what a {noun} can do, and "
+            "nothing about photographs."
         )
     lines.append(
         "FGSM is a weak attack of one step, and noise one disturbance of many: neither "
         "promises robustness."
+        if classified
+        else "BLEU, ROUGE-L and CIDEr count words that captions share with references; "
+        "a true caption in other words scores low, and a false one in the same words "
+        "high."
     )
-    lines.append(
-        "Times and memory hold for this device, backend and batch size only; multiply-"
-        "adds hold everywhere and predict times poorly."
-    )
+    if classified:
+        lines.append(
+            "Times and memory hold for this device, backend and batch size only; "
+            "multiply-adds hold everywhere and predict times poorly."
+        )
+    else:
+        lines.append(
+            "Times and memory hold for this device, backend and batch size only."
+        )
     lines.append(
         "STT here is this project's reading of a published abstract (arXiv "
         "2201.01410); no number of that paper is reproduced or contradicted."
@@ -266,7 +315,10 @@ def limits(results: Results) -> list[str]:
 def _tuning(results: Results) -> str:
     search = results.get("search")
     if not search:
-        return "No learning rate was searched: each mixer might do better with its own."
+        return (
+            f"No learning rate was searched: each {task_of(results).noun} might do "
+            "better with its own."
+        )
     text = "The search was small: more values, or more than one option, may gain more."
     edge = [f"`{mixer}`" for mixer, entry in search.items() if _at_edge(entry)]
     if edge:
@@ -288,16 +340,16 @@ def _where(results: Results) -> str:
     return (f" on {device}" if device else "") + (f" with {backend}" if backend else "")
 
 
-def _cells(results: Results, between: str, best: str) -> list[list[str]]:
+def _cells(
+    results: Results, between: str, best: str, shown: list[Measure]
+) -> list[list[str]]:
     check(results)
-    top = ranked(results)[:1]
-    rows = []
-    for mixer in mixers(results):
-        row = [
-            column.text(found(results, mixer, column), between) for column in COLUMNS
-        ]
+    top, rows = ranked(results)[:1], []
+    for mixer in variants(results):
+        row = [column.text(found(results, mixer, column), between) for column in shown]
         if mixer in top:
-            row[0] = best.format(row[0])
+            place = shown.index(quality_of(results))
+            row[place] = best.format(row[place])
         rows.append([mixer, *row])
     return rows
 

@@ -48,6 +48,9 @@ class Examples(Protocol):
 
     def __len__(self) -> int: ...
 
+    def first(self, count: int) -> "Examples":
+        """The first of them."""
+
     def batch(
         self,
         pixels: npt.NDArray[np.float32],

@@ -159,7 +159,7 @@ def partial_results():
     entries = results["mixers"]
     for name in ("none", "depthwise-conv"):
         del entries[name]
-    for name in measures("accuracy", "noise", "fgsm"):
+    for name in measures(results, "accuracy", "noise", "fgsm"):
         entries["mha"][name.name] = summary(entries["mha"][name.name]["runs"][:1])
     entries["mha"]["history"] = entries["mha"]["history"][:2]
     for series in entries["mha"]["history"][1].values():

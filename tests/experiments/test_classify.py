@@ -1,16 +1,17 @@
 import json
 
+import keras
 import numpy as np
 import pytest
 from samples import sample_results
 
-from keras_stt.experiments import classify
-from keras_stt.experiments.classify import Comparison
-from keras_stt.experiments.results import MEASURES
-from keras_stt.experiments.settings import Settings
+from keras_stt.experiments import classify, comparison
+from keras_stt.experiments.classify import ClassifyComparison
+from keras_stt.experiments.results import TASKS
+from keras_stt.experiments.settings import ClassifySettings
 from keras_stt.models import image_classifier
 
-SMALL = Settings(
+SMALL = ClassifySettings(
     dataset="scenes",
     mixers=("stt-random", "none"),
     seeds=(0, 1),
@@ -26,17 +27,16 @@ SMALL = Settings(
 
 
 def changed(**values):
-    return Settings(**{**vars(SMALL), **values})
+    return ClassifySettings(**{**vars(SMALL), **values})
 
 
 def compared(settings, folder, scenes_dir):
-    comparison = Comparison(settings, folder, data_dir=scenes_dir, progress=False)
-    return comparison.run()
+    return ClassifyComparison(settings, folder, scenes_dir, progress=False).run()
 
 
 @pytest.fixture(autouse=True)
 def _few_rounds(monkeypatch):
-    monkeypatch.setattr(classify, "TIMING_ROUNDS", 2)
+    monkeypatch.setattr(comparison, "TIMING_ROUNDS", 2)
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +44,7 @@ def finished(tmp_path_factory, scenes_dir):
     """A finished comparison: some seconds, since every model compiles."""
     folder = tmp_path_factory.mktemp("finished")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(classify, "TIMING_ROUNDS", 2)
+        patch.setattr(comparison, "TIMING_ROUNDS", 2)
         return folder, compared(SMALL, folder, scenes_dir)
 
 
@@ -54,7 +54,7 @@ def test_results_hold_every_measure_of_every_mixer(finished):
     assert results["finished"] is True
     assert list(results["mixers"]) == list(SMALL.mixers)
     for entry in results["mixers"].values():
-        for name, measure in MEASURES.items():
+        for name, measure in TASKS["classify"].measures.items():
             found = entry[name]
             if found is None:
                 assert name == "peak_step_bytes"
@@ -106,7 +106,7 @@ def test_killed_and_started_again_ends_the_same(
     finished, tmp_path, scenes_dir, monkeypatch
 ):
     _, undisturbed = finished
-    fit, calls = classify.keras.Model.fit, []
+    fit, calls = keras.Model.fit, []
 
     def killed(self, *args, **kwargs):
         calls.append(self)
@@ -114,7 +114,7 @@ def test_killed_and_started_again_ends_the_same(
             raise KeyboardInterrupt
         return fit(self, *args, **kwargs)
 
-    monkeypatch.setattr(classify.keras.Model, "fit", killed)
+    monkeypatch.setattr(keras.Model, "fit", killed)
     with pytest.raises(KeyboardInterrupt):
         compared(SMALL, tmp_path, scenes_dir)
     unfinished = json.loads((tmp_path / "results.json").read_text())
@@ -132,9 +132,9 @@ def test_further_seeds_add_to_a_folder(finished, tmp_path, scenes_dir, monkeypat
     _, both = finished
     compared(changed(seeds=(0,)), tmp_path, scenes_dir)
     trained = []
-    train = classify.train
+    train = comparison.train
     monkeypatch.setattr(
-        classify,
+        comparison,
         "train",
         lambda *args, **kwargs: (
             trained.append(kwargs["seed"]) or train(*args, **kwargs)
@@ -150,14 +150,14 @@ def test_further_seeds_add_to_a_folder(finished, tmp_path, scenes_dir, monkeypat
 def test_finished_results_stay_finished(finished, scenes_dir, monkeypatch):
     """Started again, it trains nothing, and its file never looks unfinished."""
     folder, results = finished
-    written, write = [], classify.results_io.write_json
+    written, write = [], comparison.results_io.write_json
 
     def watched(path, content):
         written.append((path.name, content.get("finished")))
         write(path, content)
 
-    monkeypatch.setattr(classify.results_io, "write_json", watched)
-    monkeypatch.setattr(classify, "train", lambda *_, **__: pytest.fail("trained"))
+    monkeypatch.setattr(comparison.results_io, "write_json", watched)
+    monkeypatch.setattr(comparison, "train", lambda *_, **__: pytest.fail("trained"))
     assert compared(SMALL, folder, scenes_dir) == results
     assert [done for name, done in written if name == "results.json"] == [True]
 
@@ -166,7 +166,7 @@ def test_search_takes_the_best_validation_accuracy(tmp_path, scenes_dir, monkeyp
     settings = changed(
         seeds=(0,), learning_rates=(1e-3, 1e-2), search_epochs=1, mixers=("none",)
     )
-    validation, train = [], classify.train
+    validation, train = [], comparison.train
 
     def watched(build, data, recipe, **kwargs):
         run = train(build, data, recipe, **kwargs)
@@ -181,7 +181,7 @@ def test_search_takes_the_best_validation_accuracy(tmp_path, scenes_dir, monkeyp
             assert recipe.learning_rate == 1e-2
         return run
 
-    monkeypatch.setattr(classify, "train", watched)
+    monkeypatch.setattr(comparison, "train", watched)
     results = compared(settings, tmp_path, scenes_dir)
     assert len(validation) == 2
     assert results["search"]["none"]["best"] == 1e-2
@@ -231,7 +231,9 @@ def test_nothing_is_written_where_something_does_not_fit(
     values, message, tmp_path, scenes_dir
 ):
     with pytest.raises(ValueError, match=message):
-        Comparison(changed(**values), tmp_path / "new", scenes_dir, progress=False)
+        ClassifyComparison(
+            changed(**values), tmp_path / "new", scenes_dir, progress=False
+        )
     assert not (tmp_path / "new").exists()
 
 
@@ -239,7 +241,7 @@ def test_folder_of_another_comparison_is_refused(finished, scenes_dir):
     folder, _ = finished
     before = {p: p.read_bytes() for p in folder.rglob("*") if p.is_file()}
     with pytest.raises(ValueError, match=r"width=16.*width=8"):
-        Comparison(changed(width=16), folder, scenes_dir, progress=False)
+        ClassifyComparison(changed(width=16), folder, scenes_dir, progress=False)
     assert {p: p.read_bytes() for p in folder.rglob("*") if p.is_file()} == before
 
 
@@ -255,7 +257,7 @@ def test_other_images_are_refused(finished, scenes_dir, monkeypatch):
 
     monkeypatch.setattr(classify, "load_classification", others)
     with pytest.raises(ValueError, match=r"with data=scenes 1\.1\.0: .*Received"):
-        Comparison(SMALL, folder, scenes_dir, progress=False)
+        ClassifyComparison(SMALL, folder, scenes_dir, progress=False)
 
 
 def test_costs_of_all_mixers_are_of_one_occasion(tmp_path, scenes_dir):
@@ -275,9 +277,9 @@ def test_costs_of_all_mixers_are_of_one_occasion(tmp_path, scenes_dir):
 def test_foreign_folders_are_refused(tmp_path, scenes_dir):
     (tmp_path / "letter.txt").write_text("mine")
     with pytest.raises(ValueError, match="something else"):
-        Comparison(SMALL, tmp_path, scenes_dir, progress=False)
+        ClassifyComparison(SMALL, tmp_path, scenes_dir, progress=False)
     with pytest.raises(ValueError, match="the file"):
-        Comparison(SMALL, tmp_path / "letter.txt", scenes_dir, progress=False)
+        ClassifyComparison(SMALL, tmp_path / "letter.txt", scenes_dir, progress=False)
     assert [path.name for path in tmp_path.iterdir()] == ["letter.txt"]
 
 

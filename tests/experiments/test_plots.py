@@ -65,7 +65,7 @@ def test_names_are_text_and_never_leave_the_figure():
     formula = r"$\frac$"
     long = "a-mixer-with-a-name-that-goes-on-and-on"
     results = sample_results([formula, long])
-    with matplotlib.rc_context(plots._STYLE):
+    with matplotlib.rc_context(plots.STYLE):
         for draw in (plots.accuracy, plots.learning, plots.cost, plots.trade_off):
             figure = draw(results)
             box = figure.get_tightbbox()
@@ -103,10 +103,10 @@ def test_other_schemas_are_refused(tmp_path):
 
 
 def test_the_callers_style_is_left_alone(tmp_path):
-    before = [matplotlib.rcParams[key] for key in plots._STYLE]
+    before = [matplotlib.rcParams[key] for key in plots.STYLE]
     write_figures(sample_results(["mha"]), tmp_path)
-    assert [matplotlib.rcParams[key] for key in plots._STYLE] == before
-    assert before != list(plots._STYLE.values())
+    assert [matplotlib.rcParams[key] for key in plots.STYLE] == before
+    assert before != list(plots.STYLE.values())
 
 
 def test_accuracy_has_bars_dots_and_references():
@@ -179,7 +179,7 @@ def test_robustness_starts_at_the_clean_accuracy():
 def test_names_at_line_ends_do_not_overlap():
     results = sample_results()
     for draw in (plots.learning, plots.robustness):
-        with matplotlib.rc_context(plots._STYLE):
+        with matplotlib.rc_context(plots.STYLE):
             figure = draw(results)
             labels = [text for text in figure.axes[1].texts if text.get_text()]
             boxes = [text.get_window_extent() for text in labels]
@@ -208,7 +208,7 @@ def test_cost_shows_medians_and_gaps():
 
 def test_trade_off_places_every_mixer():
     results = sample_results()
-    with matplotlib.rc_context(plots._STYLE):
+    with matplotlib.rc_context(plots.STYLE):
         (axes,) = plots.trade_off(results).axes
     assert sorted(texts(axes)) == sorted(SAMPLE)
     for mixer, entry in results["mixers"].items():
@@ -222,7 +222,7 @@ def test_trade_off_places_every_mixer():
 
 
 def test_names_of_points_do_not_overlap():
-    with matplotlib.rc_context(plots._STYLE):
+    with matplotlib.rc_context(plots.STYLE):
         (axes,) = plots.trade_off(sample_results()).axes
         boxes = [text.get_window_extent() for text in axes.texts]
     assert not any(
@@ -235,7 +235,7 @@ def test_mixers_at_one_place_keep_readable_names():
     for entry in results["mixers"].values():
         entry["test_accuracy"] = summary([0.5, 0.5])
         entry["multiply_adds"] = summary([1e7])
-    with matplotlib.rc_context(plots._STYLE):
+    with matplotlib.rc_context(plots.STYLE):
         (axes,) = plots.trade_off(results).axes
         one, other = (text.get_window_extent() for text in axes.texts)
     assert not one.overlaps(other)

@@ -16,20 +16,22 @@ from samples import SAMPLE, partial_results, sample_results
 
 from keras_stt.experiments import results as results_module
 from keras_stt.experiments.results import (
-    MEASURES,
+    TASKS,
     check,
     environment,
     found,
     measures,
-    mixers,
     ranked,
     read_json,
     seeds_done,
     summary,
+    variants,
     write_json,
 )
 
 pytestmark = pytest.mark.backend_free
+
+MEASURES = TASKS["classify"].measures
 
 
 def test_summary_by_hand():
@@ -68,12 +70,22 @@ def test_every_measure_of_the_schema_is_described():
         "inference_ms peak_step_bytes"
     )
     assert set(MEASURES) == set(in_schema.split())
-    assert all(name == measure.name for name, measure in MEASURES.items())
+    names = "cider bleu_1 bleu_2 bleu_3 bleu_4 rouge_l exact_match correct"
+    qualities = names.split()
+    assert set(TASKS["caption"].measures) == {
+        *qualities,
+        *(f"unseen_{name}" for name in qualities),
+        *("parameters", "training_step_ms", "inference_ms", "peak_step_bytes"),
+        *("caption_ms", "training_seconds"),
+    }
+    for task in TASKS.values():
+        assert all(name == measure.name for name, measure in task.measures.items())
+        assert task.quality in task.measures
     better = {name for name, measure in MEASURES.items() if measure.higher_is_better}
     assert better == {name for name in MEASURES if "accuracy" in name}
-    assert [measure.strength for measure in measures("noise", "fgsm")] == [
-        *(0.05, 0.1, 0.2, 2, 8)
-    ]
+    assert [
+        measure.strength for measure in measures(sample_results(), "noise", "fgsm")
+    ] == [*(0.05, 0.1, 0.2, 2, 8)]
 
 
 def test_measures_show_their_unit():
@@ -96,7 +108,7 @@ def test_measures_show_their_unit():
 def test_order_and_progress():
     results = partial_results()
     results["mixers"]["own"] = {}
-    assert mixers(results) == [*SAMPLE, "own"]
+    assert variants(results) == [*SAMPLE, "own"]
     assert seeds_done(results, "stt-dense") == 3
     assert seeds_done(results, "mha") == 1
     assert seeds_done(results, "axial-mha") == seeds_done(results, "none") == 0
@@ -107,7 +119,7 @@ def test_order_and_progress():
     }
     assert ranked(results) == sorted(means, key=means.get, reverse=True)
     assert found(results, "none", MEASURES["parameters"]) is None
-    assert mixers({}) == ranked({}) == []
+    assert variants({}) == ranked({}) == []
 
 
 @pytest.mark.parametrize("other", [{}, {"schema": 2}, [], None])
@@ -235,9 +247,9 @@ def test_docstring_names_every_key_of_the_schema():
 
 
 def test_sample_settings_are_settings():
-    from keras_stt.experiments.settings import Settings
+    from keras_stt.experiments.settings import ClassifySettings
 
-    names = {field.name for field in dataclasses.fields(Settings)}
+    names = {field.name for field in dataclasses.fields(ClassifySettings)}
     assert set(sample_results()["settings"]) <= names
 
 

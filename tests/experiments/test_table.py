@@ -143,7 +143,7 @@ def test_tables_refuse_another_schema(show):
 def test_outcome_names_best_margin_and_spread():
     first, *_ = outcome(with_accuracies(stt_dense=(65, 66, 67), mha=(60, 61, 62)))
     assert first == (
-        "`stt-dense` is the most accurate of 2 mixers at 66.0 ± 1.0 %, 5.0 points "
+        "`stt-dense` has the best test accuracy of 2 mixers, 66.0 ± 1.0 %, 5.0 points "
         "above `mha` (61.0 ± 1.0 %), more than twice the spread between seeds "
         "(1.4 points)."
     )
@@ -192,7 +192,9 @@ def test_outcome_without_a_baseline():
 def test_outcome_with_attention_ahead():
     runs = {"mha": (70, 71, 72), "none": (65, 66, 67), "stt_dense": (60, 61, 62)}
     first, *others = outcome(with_accuracies(**runs))
-    assert first.startswith("`mha` is the most accurate of 3 mixers at 71.0 ± 1.0 %, ")
+    assert first.startswith(
+        "`mha` has the best test accuracy of 3 mixers, 71.0 ± 1.0 %, "
+    )
     assert "5.0 points above `none`" in first
     assert any("`stt-dense`, reaches 61.0" in line for line in others)
     assert any("10.0 points below `mha`" in line for line in others)
@@ -200,7 +202,9 @@ def test_outcome_with_attention_ahead():
 
 def test_outcome_with_another_mixer_ahead():
     lines = outcome(sample_results())
-    assert lines[0].startswith("`depthwise-conv` is the most accurate of 10 mixers")
+    assert lines[0].startswith(
+        "`depthwise-conv` has the best test accuracy of 10 mixers"
+    )
     assert "above `mha`" in lines[0]
     assert lines[1].startswith("It is 0.9 points above `stt-mixture-dot`")
     assert any(line.startswith("The best STT, `stt-mixture-dot`") for line in lines)

@@ -1,0 +1,279 @@
+"""The comparison of captioners: encoders and decoders with STT and with attention."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from statistics import median
+from typing import Any
+
+import keras
+import numpy as np
+import numpy.typing as npt
+
+from keras_stt.datasets import Scene, is_correct
+from keras_stt.experiments.caption_data import CaptionedImages, load_captions
+from keras_stt.experiments.caption_figures import gallery, word_maps
+from keras_stt.experiments.caption_metrics import caption_metrics
+from keras_stt.experiments.comparison import Comparison, jit_compile
+from keras_stt.experiments.plots import write_figure
+from keras_stt.experiments.settings import captioner_parts
+from keras_stt.experiments.tfds_reader import EMBEDDED
+from keras_stt.experiments.training import Examples, checksum, train
+from keras_stt.models import ImageCaptioner, attention_maps, learn_vocabulary
+
+#: Images that a caption is timed on, and how often.
+TIMED_IMAGES, TIMING_ROUNDS = 32, 5
+
+#: Images of a gallery.
+GALLERY_IMAGES = 12
+
+
+@dataclass(frozen=True)
+class TokenizedImages:
+    """Images with their captions as tokens.
+
+    Args:
+        images: uint8, `(N, height, width, channels)`.
+        tokens: int32, `(N, K, length + 2)`: start, words, end, padding.
+        counts: How many of the K captions each image has; the rest is padding.
+    """
+
+    images: npt.NDArray[np.uint8]
+    tokens: npt.NDArray[np.int32]
+    counts: npt.NDArray[np.int32]
+
+    @property
+    def targets(self) -> npt.NDArray[np.int32]:
+        """The captions."""
+        return self.tokens
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def first(self, count: int) -> TokenizedImages:
+        """The first images."""
+        return TokenizedImages(
+            self.images[:count], self.tokens[:count], self.counts[:count]
+        )
+
+    def batch(self, pixels: Any, chosen: Any, draws: Any) -> tuple[Any, ...]:
+        """One caption per image: inputs, next tokens, and which of them count.
+
+        Args:
+            pixels: The images of the batch, augmented, float32 in [0, 1].
+            chosen: Which images they are.
+            draws: A random number in [0, 1) for each, which says which caption.
+        """
+        which = (np.asarray(draws) * self.counts[chosen]).astype(np.int64)
+        tokens = self.tokens[chosen, which]
+        inputs, targets = tokens[:, :-1], tokens[:, 1:]
+        weights = (targets != 0).astype(np.float32)
+        return {"image": pixels, "tokens": inputs}, targets, weights
+
+
+class CaptionComparison(Comparison):
+    """The comparison of captioners: `CaptionSettings` says of which, and how."""
+
+    def load(self, data_dir: str | None) -> None:
+        settings = self.settings
+        self.data = load_captions(
+            settings.dataset,
+            data_dir,
+            train_images=settings.train_images,
+            validation_images=settings.validation_images,
+            test_images=settings.test_images,
+            image_size=settings.image_size,
+            progress=self.progress,
+        )
+        texts = (text for texts in self.data.train.captions for text in texts)
+        self.vocabulary = learn_vocabulary(texts, settings.min_count)
+        # Any captioner has the same words.
+        captioner = self.build(settings.compared[0])
+        self._train = tokenized(self.data.train, captioner)
+        self._validation = tokenized(self.data.validation, captioner)
+
+    def examples(self) -> tuple[Examples, Examples]:
+        return self._train, self._validation
+
+    def fingerprint(self) -> str:
+        data = self.data
+        parts = [self._train, self._validation]
+        captioner = self.build(self.settings.compared[0])
+        parts += [tokenized(images, captioner) for images in data.tests.values()]
+        return f"{data.name} {data.version}: {', '.join(map(checksum, parts))}"
+
+    def dataset(self) -> dict[str, Any]:
+        data = self.data
+        return {
+            "name": data.name,
+            "version": data.version,
+            "train_images": len(data.train),
+            "validation_images": len(data.validation),
+            "test_images": len(next(iter(data.tests.values()))),
+            "words": len(self.vocabulary),
+            "image_shape": data.train.images.shape[1:],
+        }
+
+    def build(self, variant: str) -> ImageCaptioner:
+        settings = self.settings
+        encoder, decoder, cross_attention = captioner_parts(variant)
+        return ImageCaptioner(
+            tuple(self.data.train.images.shape[1:]),
+            self.vocabulary,
+            max_length=settings.max_length,
+            encoder_mixer=encoder,
+            decoder_mixer=decoder,
+            cross_attention=cross_attention,
+            grid=settings.grid,
+            width=settings.width,
+            encoder_depth=settings.encoder_depth,
+            decoder_depth=settings.decoder_depth,
+            num_heads=settings.num_heads,
+            mlp_ratio=settings.mlp_ratio,
+            stem=settings.stem,
+            dropout=settings.dropout,
+        )
+
+    def score(self, model: keras.Model, validation: Any, batch_size: int) -> float:
+        return token_accuracy(model, validation, batch_size)
+
+    def measure(self, model: keras.Model, label: str) -> dict[str, Any]:
+        found: dict[str, Any] = {"captions": {}}
+        for split, images in self.data.tests.items():
+            written = model.generate(images.images, beam_size=self.settings.beam_size)
+            metrics = caption_metrics(written, images.captions)
+            if self.data.name == EMBEDDED:
+                metrics["correct"] = correct_share(written, split)
+            prefix = "" if split != "unseen" else "unseen_"
+            found |= {f"{prefix}{name}": value for name, value in metrics.items()}
+            found["captions"][split] = written
+        found["caption_ms"] = caption_ms(model, images, self.settings.beam_size)
+        return found
+
+    def sizes(self, model: keras.Model, variant: str) -> dict[str, int]:
+        return {"parameters": model.count_params()}
+
+    def draw(self, runs: dict[str, list[dict[str, Any]]]) -> None:
+        for split, images in self.data.tests.items():
+            places = np.linspace(0, len(images) - 1, min(GALLERY_IMAGES, len(images)))
+            shown = places.astype(int).tolist()
+            written = {
+                variant: [done[0]["captions"][split][i] for i in shown]
+                for variant, done in runs.items()
+            }
+            right = {
+                variant: [
+                    self._is_right(t, split, i)
+                    for t, i in zip(texts, shown, strict=True)
+                ]
+                for variant, texts in written.items()
+            }
+            references = [images.captions[i] for i in shown]
+            figure = gallery(images.images[shown], written, references, right)
+            name = "gallery_unseen" if split == "unseen" else "gallery"
+            write_figure(figure, self.folder / f"{name}.png")
+        self._draw_attention(runs)
+
+    def _is_right(self, caption: str, split: str, index: int) -> bool:
+        """Whether a caption is true of a scene, or one of the references."""
+        if self.data.name == EMBEDDED:
+            return is_correct(caption, _scene(split, index))
+        return caption in self.data.tests[split].captions[index]
+
+    def _draw_attention(self, runs: dict[str, list[dict[str, Any]]]) -> None:
+        """Where the words of one image looked, with the models of the first seed."""
+        settings = self.settings
+        split, images = next(iter(self.data.tests.items()))
+        index = len(images) // 2
+        image, written = images.images[index], {}
+        for variant, done in runs.items():
+            text = done[0]["captions"][split][index]
+            if not text:
+                continue
+            trained = train(
+                partial(self.build, variant),
+                self._train,
+                settings.recipe(done[0]["learning_rate"]),
+                seed=settings.seeds[0],
+                folder=self._measures(variant, settings.seeds[0]).parent,
+                progress=False,
+                jit_compile=jit_compile(),
+            )
+            tokens = trained.model.tokenize([text])[:, :-1]
+            inputs = {"image": image[None] / np.float32(255), "tokens": tokens}
+            maps = attention_maps(trained.model, inputs)[-1]
+            heats = [maps.heat_map(t)[0].mean(axis=0) for t in range(len(text.split()))]
+            written[variant] = (text, np.stack(heats))
+        if written:
+            write_figure(word_maps(image, written), self.folder / "attention.png")
+
+
+def tokenized(data: CaptionedImages, captioner: ImageCaptioner) -> TokenizedImages:
+    """The captions of images as tokens of a captioner."""
+    counts = np.array([len(texts) for texts in data.captions], np.int32)
+    most = int(counts.max(initial=1))
+    rows = captioner.tokenize([text for texts in data.captions for text in texts])
+    tokens = np.zeros((len(data), most, rows.shape[1]), np.int32)
+    image = np.repeat(np.arange(len(data)), counts)
+    place = np.arange(len(rows)) - np.repeat(np.cumsum(counts) - counts, counts)
+    tokens[image, place] = rows
+    return TokenizedImages(data.images, tokens, counts)
+
+
+def token_accuracy(
+    model: keras.Model, data: TokenizedImages, batch_size: int = 64
+) -> float:
+    """Share of the words and ends of all captions that are told from those before.
+
+    Args:
+        model: A captioner.
+        data: Images with their captions.
+        batch_size: Captions per batch.
+
+    Returns:
+        The share of next tokens whose logit is the largest, in [0, 1].
+    """
+    image, caption = np.nonzero(np.arange(data.tokens.shape[1]) < data.counts[:, None])
+    right = total = 0
+    for start in range(0, len(image), batch_size):
+        chosen = slice(start, start + batch_size)
+        tokens = data.tokens[image[chosen], caption[chosen]]
+        missing = batch_size - len(tokens)
+        pixels = data.images[image[chosen]].astype(np.float32) / 255
+        # Every batch of one shape, so that nothing compiles twice.
+        inputs = {
+            "image": np.pad(pixels, [(0, missing), (0, 0), (0, 0), (0, 0)]),
+            "tokens": np.pad(tokens[:, :-1], [(0, missing), (0, 0)]),
+        }
+        told = np.argmax(model.predict_on_batch(inputs)[: len(tokens)], axis=-1)
+        counted = tokens[:, 1:] != 0
+        right += int(np.sum((told == tokens[:, 1:]) & counted))
+        total += int(counted.sum())
+    return right / total
+
+
+def correct_share(captions: Sequence[str], split: str) -> float:
+    """Share of the captions of the first scenes of a split that are true of them."""
+    right = [is_correct(text, _scene(split, i)) for i, text in enumerate(captions)]
+    return sum(right) / len(right)
+
+
+def _scene(split: str, index: int) -> Scene:
+    """An example of the data set `scenes`."""
+    from keras_stt.datasets.scenes import drawn
+
+    return drawn(f"caption_{split}", index)
+
+
+def caption_ms(model: ImageCaptioner, data: CaptionedImages, beam_size: int) -> float:
+    """Milliseconds per caption, in batches of at most `TIMED_IMAGES`, compiled."""
+    images = data.images[:TIMED_IMAGES]
+    times = []
+    for _ in range(TIMING_ROUNDS + 1):
+        start = time.perf_counter()
+        model.generate(images, beam_size=beam_size, batch_size=TIMED_IMAGES)
+        times.append(1e3 * (time.perf_counter() - start) / len(images))
+    return median(times[1:])  # The first compiles.
