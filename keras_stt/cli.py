@@ -151,7 +151,12 @@ def _add_shared(
 ) -> None:
     """Adds the options that all comparisons have, and the defaults of all options."""
     add = parser.add_argument
-    add("--data-dir", metavar="DIR", help="folder of prepared data sets")
+    add(
+        "--data-dir",
+        metavar="DIR",
+        help="existing folder for the data sets of TensorFlow Datasets, prepared there "
+        "if they are not yet; by default its own, ~/tensorflow_datasets",
+    )
     add("--seeds", nargs="+", type=int, metavar="SEED", help="seeds")
     add("--epochs", type=int, help="passes over the training images")
     add("--train-images", type=int, metavar="N", help="training images; all by default")

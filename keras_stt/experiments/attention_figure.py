@@ -79,11 +79,12 @@ def attention_figure(
         )
     heats = [heat[example] for heat in found]
     heads = max(map(len, heats))
-    height = _PANEL * len(rows) + 0.35
+    height = _PANEL * len(rows) + 0.55
     figure = Figure(figsize=(_PANEL * (heads + 1) + 0.9, height))
     panels = figure.subplots(len(rows), heads + 1, squeeze=False)
     figure.subplots_adjust(
-        0.9 / (_PANEL * (heads + 1) + 0.9), 0.02, 0.99, 1 - 0.3 / height, 0.06, 0.2
+        *(0.9 / (_PANEL * (heads + 1) + 0.9), 0.22 / height),
+        *(0.99, 1 - 0.3 / height, 0.06, 0.2),
     )
     # Heat maps cover the image, whatever the size of their cells.
     extent = (-0.5, pixels.shape[1] - 0.5, pixels.shape[0] - 0.5, -0.5)

@@ -203,7 +203,9 @@ class STTBlock(keras.layers.Layer):
         elif missing:
             raise ValueError(
                 f"The mixer must take the call argument `{missing[0]}` where one is "
-                f"given. Received: {missing[0]} for {type(self.mixer).__name__}"
+                "given: leave it out, or take a mixer that has it, as STT and "
+                "SelfAttention do. "
+                f"Received: {missing[0]} for {type(self.mixer).__name__}"
             )
         return masks
 

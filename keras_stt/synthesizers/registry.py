@@ -80,7 +80,7 @@ def get(identifier: Any) -> Synthesizer:
         return found
     raise ValueError(
         f"`synthesizer` must be one of {', '.join(map(repr, NAMES))}, a "
-        "`keras_stt.synthesizers.Synthesizer`, or a config dict. "
+        "`keras_stt.synthesizers.Synthesizer` such as a `Mixture`, or a config dict. "
         f"Received: {identifier!r}"
     )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from typing import Any
 
 import keras
@@ -48,21 +49,32 @@ class Synthesizer(keras.layers.Layer):
     A synthesizer whose logits depend on nothing but the distance `i - j`:
 
     ```python
+    import keras
+    import keras_stt
+    import numpy as np
+
     @keras.saving.register_keras_serializable("my_package")
     class Relative(keras_stt.synthesizers.Synthesizer):
         input_dependent = False
+
+        def __init__(self, stddev=1.0, **kwargs):
+            super().__init__(**kwargs)
+            self.stddev = stddev
 
         def build(self, input_shape):
             size = self.mode_size(input_shape)
             self.offsets = np.arange(size)[:, None] - np.arange(size) + size - 1
             self.distance = self.add_weight(
                 shape=(self.num_heads, 2 * size - 1),
-                initializer="random_normal",
+                initializer=keras.initializers.RandomNormal(stddev=self.stddev),
                 name="distance",
             )
 
         def call(self, inputs, mask=None):
             return keras.ops.take(self.distance, self.offsets, axis=-1)[None]
+
+        def get_config(self):
+            return {**super().get_config(), "stddev": self.stddev}
 
     layer = keras_stt.layers.STT(num_heads=4, synthesizer=Relative())
     ```
@@ -90,8 +102,28 @@ class Synthesizer(keras.layers.Layer):
 
         Returns:
             A new synthesizer of the same class.
+
+        Raises:
+            ValueError: If `get_config` leaves out an argument of the constructor, which
+                the copy would lack.
         """
-        config = {**self.get_config(), "axis": axis, "num_heads": num_heads, **kwargs}
+        config = self.get_config()
+        named = (
+            inspect.Parameter.POSITIONAL_OR_KEYWORD,
+            inspect.Parameter.KEYWORD_ONLY,
+        )
+        missing = [
+            name
+            for name, parameter in inspect.signature(type(self)).parameters.items()
+            if parameter.kind in named and name not in config
+        ]
+        if missing:
+            raise ValueError(
+                f"`{type(self).__name__}.get_config` must return every argument of the "
+                "constructor: each mode gets a copy that is made from them. "
+                f"Received: a config without {', '.join(missing)}"
+            )
+        config |= {"axis": axis, "num_heads": num_heads, **kwargs}
         return type(self).from_config(config)
 
     def mode_size(self, input_shape: Shape) -> int:

@@ -7,6 +7,7 @@ from cases import FREE, SYNTHESIZERS
 from support import array, built, normal, relative_error, weights_of
 
 from keras_stt import synthesizers
+from keras_stt.layers import STT
 from keras_stt.synthesizers import (
     Dense,
     DotProduct,
@@ -156,3 +157,19 @@ def test_logits_carry_no_mask():
     embedding = built(keras.layers.Embedding(6, 8, mask_zero=True), (1, 5))
     logits = built(Dense(num_heads=2), (1, 5, 8))(embedding(tokens))
     assert getattr(logits, "_keras_mask", None) is None
+
+
+class Forgetful(synthesizers.Random):
+    """Has an argument that its config leaves out."""
+
+    def __init__(self, gain=1.0, **kwargs):
+        super().__init__(**kwargs)
+        self.gain = gain
+
+
+def test_a_config_without_an_argument_is_an_error():
+    message = (
+        "`Forgetful.get_config` must return every.*Received: a config without gain"
+    )
+    with pytest.raises(ValueError, match=message):
+        STT(2, synthesizer=Forgetful(gain=100.0)).build((1, 3, 5, 8))
