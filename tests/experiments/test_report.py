@@ -131,7 +131,7 @@ def test_it_tells_its_limits(page):
 
 def test_partial_results(tmp_path):
     page = Page(write_report(partial_results(), tmp_path))
-    assert "So far, stt-mixture-dot is the most accurate of 7" in page.text
+    assert "So far, stt-mixture-dot has the best test accuracy of 7" in page.text
     assert "Unfinished: mha has 1 of 3 seeds" in page.text
     assert len(page.all("img")) == 4
     assert "Figure 4." in page.text
