@@ -30,15 +30,11 @@ if TYPE_CHECKING:
 
 BACKENDS = ("tensorflow", "jax", "torch")
 
-#: What `keras-stt compare` needs besides Keras, and what it is installed as.
-COMPARE_PACKAGES = (
-    "importlib_resources",
-    "matplotlib",
-    "pycocoevalcap",
-    "tensorflow",
-    "tensorflow_datasets",
-    "tqdm",
-)
+#: What `keras-stt compare` needs besides Keras.
+COMPARE_PACKAGES = ("matplotlib", "PIL", "pycocoevalcap", "tqdm")
+
+#: What it needs to read data sets that are not a folder.
+DATASET_PACKAGES = ("importlib_resources", "tensorflow", "tensorflow_datasets")
 
 
 class _Help(argparse.HelpFormatter):
@@ -55,7 +51,16 @@ class _Help(argparse.HelpFormatter):
 
 
 class _Parser(argparse.ArgumentParser):
-    """A parser whose errors are one line."""
+    """A parser whose errors are one line, and that knows how options are spelled."""
+
+    def __init__(self, **arguments: Any) -> None:
+        self.spelled: dict[str, str] = {}
+        super().__init__(**arguments)
+
+    def add_argument(self, *names: Any, **arguments: Any) -> argparse.Action:
+        action = super().add_argument(*names, **arguments)
+        self.spelled[action.dest] = names[0]
+        return action
 
     def error(self, message: str) -> NoReturn:
         self.exit(2, f"{self.prog}: error: {message}\n")
@@ -146,9 +151,7 @@ _WRITTEN = (
 )
 
 
-def _add_shared(
-    parser: argparse.ArgumentParser, task: str, settings: type[Settings]
-) -> None:
+def _add_shared(parser: _Parser, task: str, settings: type[Settings]) -> None:
     """Adds the options that all comparisons have, and the defaults of all options."""
     add = parser.add_argument
     add(
@@ -200,13 +203,20 @@ def _add_shared(
         help="mirror half of the training images",
     )
     add("--shift", type=int, metavar="PIXELS", help="random translation")
+    add(
+        "--quarter-turns",
+        action=argparse.BooleanOptionalAction,
+        help="turn training images by random multiples of 90°, as aerial ones may be",
+    )
     add("--output", type=Path, metavar="DIR", help=f"default: runs/{task}-DATASET")
     add("--backend", choices=BACKENDS, help="default: Keras's, by KERAS_BACKEND")
     add("--quiet", action="store_true", help="no progress")
     fields = dataclasses.fields(settings)
     defaults: dict[str, Any] = {field.name: field.default for field in fields}
     defaults["grid"] = "x".join(map(str, defaults["grid"]))
-    parser.set_defaults(command=_compare, settings=settings, **defaults)
+    parser.set_defaults(
+        command=_compare, settings=settings, spelled=parser.spelled, **defaults
+    )
 
 
 def _grid(text: str) -> tuple[int, int]:
@@ -222,7 +232,7 @@ def _grid(text: str) -> tuple[int, int]:
 def _compare(options: argparse.Namespace, arguments: list[str]) -> int:
     try:
         _check_backend(options.backend, arguments)
-        _check_packages()
+        _check_packages(options.dataset)
         names = [field.name for field in dataclasses.fields(options.settings)]
         chosen = {name: getattr(options, name) for name in names}
         settings = options.settings(
@@ -245,7 +255,12 @@ def _compare(options: argparse.Namespace, arguments: list[str]) -> int:
     except (ImportError, OSError, ValueError) as error:
         if isinstance(error, ValueError) and not _raised_here(error):
             raise
-        message = " ".join(str(error).split())
+        # The package speaks of its arguments, the user of options.
+        message = re.sub(
+            r"`(\w+)`",
+            lambda name: f"`{options.spelled.get(name[1], name[1])}`",
+            " ".join(str(error).split()),
+        )
         print(f"keras-stt: error: {message}", file=sys.stderr)
         return 2
     from keras_stt.experiments.table import terminal_table
@@ -296,8 +311,11 @@ def _check_backend(backend: str | None, arguments: list[str]) -> None:
     )
 
 
-def _check_packages() -> None:
-    missing = [p for p in COMPARE_PACKAGES if importlib.util.find_spec(p) is None]
+def _check_packages(dataset: str) -> None:
+    packages = COMPARE_PACKAGES
+    if not Path(dataset).expanduser().is_dir():
+        packages += DATASET_PACKAGES
+    missing = [name for name in packages if importlib.util.find_spec(name) is None]
     if missing:
         raise ValueError(
             "Comparisons need further packages: "

@@ -38,8 +38,8 @@ def test_compare_classify(tmp_path, scenes_dir, capsys):
         (["--dataset", "no_such_data_set"], "no_such_data_set"),
         (["--data-dir", "no/such/folder"], "no/such/folder"),
         (["--grid", "5x5"], "grid"),
-        (["--learning-rate", "1e-3", "1e-2"], "validation"),
-        (["--epochs", "0"], "epochs"),
+        (["--learning-rate", "1e-3", "1e-2"], "`--validation-images` must be"),
+        (["--epochs", "0"], "`--epochs` must be"),
         (["--output", __file__], "folder"),
     ],
 )

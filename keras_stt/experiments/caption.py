@@ -23,6 +23,7 @@ from keras_stt.experiments.settings import captioner_parts
 from keras_stt.experiments.tfds_reader import EMBEDDED
 from keras_stt.experiments.training import Examples, checksum, train
 from keras_stt.models import ImageCaptioner, attention_maps, learn_vocabulary
+from keras_stt.models.caption_text import tokenize
 
 #: Images that a caption is timed on, and how often.
 TIMED_IMAGES, TIMING_ROUNDS = 32, 5
@@ -90,10 +91,11 @@ class CaptionComparison(Comparison):
         )
         texts = (text for texts in self.data.train.captions for text in texts)
         self.vocabulary = learn_vocabulary(texts, settings.min_count)
-        # Any captioner has the same words.
-        captioner = self.build(settings.compared[0])
-        self._train = tokenized(self.data.train, captioner)
-        self._validation = tokenized(self.data.validation, captioner)
+        self._train = self._tokenized(self.data.train)
+        self._validation = self._tokenized(self.data.validation)
+
+    def _tokenized(self, data: CaptionedImages) -> TokenizedImages:
+        return tokenized(data, self.vocabulary, self.settings.max_length)
 
     def examples(self) -> tuple[Examples, Examples]:
         return self._train, self._validation
@@ -101,8 +103,7 @@ class CaptionComparison(Comparison):
     def fingerprint(self) -> str:
         data = self.data
         parts = [self._train, self._validation]
-        captioner = self.build(self.settings.compared[0])
-        parts += [tokenized(images, captioner) for images in data.tests.values()]
+        parts += map(self._tokenized, data.tests.values())
         return f"{data.name} {data.version}: {', '.join(map(checksum, parts))}"
 
     def dataset(self) -> dict[str, Any]:
@@ -211,15 +212,14 @@ class CaptionComparison(Comparison):
             write_figure(word_maps(image, written), self.folder / "attention.png")
 
 
-def tokenized(data: CaptionedImages, captioner: ImageCaptioner) -> TokenizedImages:
-    """The captions of images as tokens of a captioner."""
+def tokenized(
+    data: CaptionedImages, vocabulary: Sequence[str], max_length: int
+) -> TokenizedImages:
+    """The captions of images, as `ImageCaptioner.tokenize` has them."""
     counts = np.array([len(texts) for texts in data.captions], np.int32)
-    most = int(counts.max(initial=1))
-    rows = captioner.tokenize([text for texts in data.captions for text in texts])
-    tokens = np.zeros((len(data), most, rows.shape[1]), np.int32)
-    image = np.repeat(np.arange(len(data)), counts)
-    place = np.arange(len(rows)) - np.repeat(np.cumsum(counts) - counts, counts)
-    tokens[image, place] = rows
+    tokens = np.zeros((len(data), counts.max(initial=1), max_length + 2), np.int32)
+    for rows, texts in zip(tokens, data.captions, strict=True):
+        rows[: len(texts)] = tokenize(texts, vocabulary, max_length)
     return TokenizedImages(data.images, tokens, counts)
 
 

@@ -12,8 +12,12 @@ from matplotlib.figure import Figure
 
 from keras_stt.experiments.plots import STYLE
 
-_COLUMNS, _LINE = 2, 42
 _RIGHT, _WRONG, _MUTED = "#0B6E4F", "#A1260D", "#69707A"
+# A gallery in inches: its width, the side of a picture, the heights of a name and of a
+# line of text, and the gaps; and what fits on a line, in letters.
+_WIDTH, _COLUMNS, _SIDE = 7.0, 2, 1.25
+_NAME, _TEXT, _GAP, _MARGIN = 0.11, 0.13, 0.05, 0.12
+_NAME_LETTERS, _TEXT_LETTERS = 41, 36
 
 
 def gallery(
@@ -31,37 +35,79 @@ def gallery(
         right: Whether each caption is right, by captioner: green, else red.
 
     Returns:
-        The figure, two images in a row.
+        The figure, two images in a row. What several captioners wrote alike stands
+        there once.
     """
-    rows = -(-len(images) // _COLUMNS)
-    lines = 1 + 2 * (len(captions) + 1)
-    height = max(0.155 * lines + 0.1, 1.2)
+    blocks = [
+        [
+            *_alike(
+                {
+                    name: (texts[index], _RIGHT if right[name][index] else _WRONG)
+                    for name, texts in captions.items()
+                }
+            ),
+            ("a reference", references[index][0], _MUTED),
+        ]
+        for index in range(len(images))
+    ]
+    laid = [[_wrapped(*entry) for entry in block] for block in blocks]
+    rows = [range(i, min(i + _COLUMNS, len(laid))) for i in range(0, len(laid), _COLUMNS)]
+    heights = [
+        max(_SIDE, *(sum(map(_height, laid[i])) for i in row)) + _MARGIN for row in rows
+    ]
+    total, top = sum(heights) + _MARGIN, _MARGIN
     with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=(7.0, height * rows))
-        grid = figure.add_gridspec(
-            rows, 2 * _COLUMNS, width_ratios=[1, 1.55] * _COLUMNS
-        )
-        grid.update(left=0.01, right=0.99, top=0.99, bottom=0.01, wspace=0.06)
-        for index, image in enumerate(images):
-            row, column = divmod(index, _COLUMNS)
-            picture = figure.add_subplot(grid[row, 2 * column])
-            picture.imshow(_colours(image), interpolation="nearest")
-            picture.axis("off")
-            words = figure.add_subplot(grid[row, 2 * column + 1])
-            words.axis("off")
-            y = 1.0
-            texts = [
-                (name, written[index], _RIGHT if right[name][index] else _WRONG)
-                for name, written in captions.items()
-            ]
-            texts.append(("a reference", references[index][0], _MUTED))
-            for name, text, color in texts:
-                words.text(0, y, name, size=6, color=_MUTED, va="top")
-                y -= 0.8 / lines
-                wrapped = textwrap.wrap(text or "(nothing)", _LINE)
-                words.text(0, y, "\n".join(wrapped), size=7, color=color, va="top")
-                y -= (0.25 + 1.0 * len(wrapped)) / lines
+        figure = Figure(figsize=(_WIDTH, total))
+        for row, height in zip(rows, heights, strict=True):
+            for column, index in enumerate(row):
+                left = _MARGIN + column * _WIDTH / _COLUMNS
+                side = (_SIDE / _WIDTH, _SIDE / total)
+                picture = figure.add_axes(
+                    (left / _WIDTH, 1 - (top + _SIDE) / total, *side)
+                )
+                _show(picture, _colours(images[index]))
+                picture.axis("off")
+                _write(figure, laid[index], left + _SIDE + _MARGIN, top)
+            top += height
     return figure
+
+
+_Entry = tuple[list[str], list[str], str]
+"""Lines of a name, lines of a text, and the text's colour."""
+
+
+def _alike(written: Mapping[str, tuple[str, str]]) -> list[tuple[str, str, str]]:
+    """Names, text and colour of all texts that differ."""
+    names: dict[tuple[str, str], list[str]] = {}
+    for name, entry in written.items():
+        names.setdefault(entry, []).append(name)
+    return [(", ".join(who), *entry) for entry, who in names.items()]
+
+
+def _wrapped(name: str, text: str, colour: str) -> _Entry:
+    names = textwrap.wrap(name, _NAME_LETTERS, break_on_hyphens=False)
+    return names, textwrap.wrap(text or "(nothing)", _TEXT_LETTERS), colour
+
+
+def _height(entry: _Entry) -> float:
+    names, texts, _ = entry
+    return len(names) * _NAME + len(texts) * _TEXT + _GAP
+
+
+def _write(figure: Figure, entries: Sequence[_Entry], left: float, top: float) -> None:
+    """Writes texts below one another, from a place in inches on."""
+    width, total = figure.get_size_inches()
+
+    def put(lines: list[str], height: float, **how: Any) -> None:
+        nonlocal top
+        for line in lines:
+            figure.text(left / width, 1 - top / total, line, va="top", **how)
+            top += height
+
+    for names, texts, colour in entries:
+        put(names, _NAME, size=6, color=_MUTED)
+        put(texts, _TEXT, size=7, color=colour)
+        top += _GAP
 
 
 def word_maps(
@@ -87,7 +133,7 @@ def word_maps(
             for axes in line:
                 axes.axis("off")
             _show(line[0], _colours(image))
-            line[0].set_title(name, size=6, loc="left", color=_MUTED)
+            line[0].set_title(name, size=6, loc="left", color=_MUTED, pad=9)
             pairs = zip(line[1:], text.split(), heats, strict=False)
             for axes, word, heat in pairs:
                 cells = (image.shape[0] // len(heat), image.shape[1] // heat.shape[1])

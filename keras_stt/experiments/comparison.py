@@ -34,6 +34,7 @@ from keras_stt.experiments.settings import check_folder, identity, record
 from keras_stt.experiments.timing import inference_step, interleaved, training_step
 from keras_stt.experiments.training import (
     Examples,
+    check_recipe,
     compile_model,
     train,
 )
@@ -76,12 +77,7 @@ class Comparison(ABC):
         self.progress = progress
         check_folder(folder, identity(settings))
         self.load(data_dir)
-        train_data, _ = self.examples()
-        if len(train_data) < settings.batch_size:
-            raise ValueError(
-                f"`batch_size` must be at most {len(train_data)}, the number of "
-                f"training images. Received: batch_size={settings.batch_size}"
-            )
+        check_recipe(settings.recipe(settings.learning_rates[0]), self.examples()[0])
         for variant in settings.compared:
             self.build(variant)
         expected = identity(settings, data=self.fingerprint())

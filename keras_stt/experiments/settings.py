@@ -47,6 +47,7 @@ class Settings:
         weight_decay: Decoupled weight decay.
         flip: Whether half of the training images are mirrored.
         shift: Largest random translation of training images, in pixels.
+        quarter_turns: Whether training images are turned by random multiples of 90°.
     """
 
     dataset: str = "scenes"
@@ -68,6 +69,7 @@ class Settings:
     weight_decay: float = 0.05
     flip: bool = True
     shift: int = 0
+    quarter_turns: bool = False
 
     #: Name of the task, and of the setting that holds what is compared.
     task: ClassVar[str]
@@ -128,6 +130,7 @@ class Settings:
             weight_decay=self.weight_decay,
             flip=self.flip,
             shift=self.shift,
+            quarter_turns=self.quarter_turns,
         )
 
 
@@ -275,9 +278,11 @@ def check_folder(folder: Path, expected: dict[str, Any]) -> None:
         held = {"task": held}
     differing = [key for key in expected if held.get(key) != expected[key]]
     if differing:
-        key = differing[0]
+        wanted, found = (
+            ", ".join(f"{key}={values.get(key)}" for key in differing)
+            for values in (expected, held)
+        )
         raise ValueError(
             "The output folder must be new, empty, or hold the same comparison, here "
-            f"with {key}={expected[key]}. Received: {folder}, which holds one with "
-            f"{key}={held.get(key)}"
+            f"with {wanted}. Received: {folder}, which holds one with {found}"
         )

@@ -81,6 +81,8 @@ class Recipe:
             and learned attention logits.
         flip: Whether half of the images are mirrored left to right.
         shift: Largest random translation along each axis, in pixels; zeros fill up.
+        quarter_turns: Whether images are turned by a random multiple of 90°; they must
+            be square then.
     """
 
     epochs: int = 6
@@ -90,6 +92,7 @@ class Recipe:
     weight_decay: float = 0.05
     flip: bool = True
     shift: int = 0
+    quarter_turns: bool = False
 
     def __post_init__(self) -> None:
         for name, fits, expected in (
@@ -163,12 +166,8 @@ def train(
         ValueError: For fewer images than one batch, or a folder that holds another
             run or a damaged one.
     """
+    check_recipe(recipe, data)
     steps = len(data) // recipe.batch_size
-    if not steps:
-        raise ValueError(
-            f"`batch_size` must be at most {len(data)}, the number of training images. "
-            f"Received: batch_size={recipe.batch_size}"
-        )
     keras.utils.set_random_seed(seed)
     model = build_model()
     compile_model(model, recipe, recipe.epochs * steps, jit_compile=jit_compile)
@@ -200,6 +199,21 @@ def train(
             state.commit(numbers, seconds)
             shown.epoch_done(epoch, numbers, seconds)
     return TrainedRun(model, state.history, state.seconds)
+
+
+def check_recipe(recipe: Recipe, data: Examples) -> None:
+    """Raises a `ValueError` unless the images can be trained on as a recipe says."""
+    if len(data) < recipe.batch_size:
+        raise ValueError(
+            f"`batch_size` must be at most {len(data)}, the number of training images. "
+            f"Received: batch_size={recipe.batch_size}"
+        )
+    height, width = data.images.shape[1:3]
+    if recipe.quarter_turns and height != width:
+        raise ValueError(
+            "`quarter_turns` needs square images. "
+            f"Received: images of {height}×{width} pixels"
+        )
 
 
 def compile_model(
@@ -269,6 +283,7 @@ class EpochBatches(keras.utils.PyDataset):
         self._flip = (rng.random(count) < 0.5) & recipe.flip
         self._shift = rng.integers(-shift, shift, (count, 2), endpoint=True)
         self._draws = rng.random(count)
+        self._turns = rng.integers(0, 4, count) * recipe.quarter_turns
 
     def __len__(self) -> int:
         return len(self._order)
@@ -278,21 +293,28 @@ class EpochBatches(keras.utils.PyDataset):
         images = self._data.images[chosen]
         flip, shift = self._flip[chosen], self._shift[chosen]
         images[flip] = images[flip, :, ::-1]
+        for turns in (1, 2, 3):
+            turned = self._turns[chosen] == turns
+            images[turned] = np.rot90(images[turned], turns, axes=(1, 2))
         if shift.any():
             images = _translated(images, shift)
-        pixels = images.astype(np.float32) / 255
+        pixels = np.divide(images, 255, dtype=np.float32)
         return self._data.batch(pixels, chosen, self._draws[chosen])
 
 
 def _translated(images: np.ndarray, shift: np.ndarray) -> np.ndarray:
     """Image i moved by `shift[i]` pixels down and right; zeros fill up."""
     most = int(abs(shift).max())
-    pad = (most, most)
+    (height, width), pad = images.shape[1:3], (most, most)
     padded = np.pad(images, ((0, 0), pad, pad, (0, 0)))
-    rows = np.arange(images.shape[1]) + most - shift[:, :1]  # (B, height)
-    columns = np.arange(images.shape[2]) + most - shift[:, 1:]  # (B, width)
-    image = np.arange(len(images))[:, None, None]
-    return padded[image, rows[:, :, None], columns[:, None, :]]
+    corners = most - shift
+    # Image by image: one indexing operation for all of them takes ten times as long.
+    return np.stack(
+        [
+            image[top : top + height, left : left + width]
+            for image, (top, left) in zip(padded, corners, strict=True)
+        ]
+    )
 
 
 def _identity(

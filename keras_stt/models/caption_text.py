@@ -10,12 +10,10 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
-import keras
 import numpy as np
 import numpy.typing as npt
 
-#: Tokens before the words of the vocabulary, as `keras.layers.TextVectorization` has
-#: the first two.
+#: Tokens before the words of the vocabulary.
 SPECIAL_TOKENS = ("", "[UNK]", "[START]", "[END]")
 PADDING, UNKNOWN, START, END = range(len(SPECIAL_TOKENS))
 
@@ -68,7 +66,10 @@ def learn_vocabulary(captions: Iterable[str], min_count: int = 1) -> list[str]:
 def tokenize(
     captions: Sequence[str], vocabulary: Sequence[str], max_length: int
 ) -> npt.NDArray[np.int32]:
-    """Captions as tokens, by `keras.layers.TextVectorization`.
+    """Captions as tokens.
+
+    `keras.layers.TextVectorization` does the same, but needs TensorFlow on every
+    backend.
 
     Args:
         captions: Captions, which are normalised first.
@@ -79,17 +80,12 @@ def tokenize(
         int32, `(N, max_length + 2)`: start, words, end, padding.
     """
     check_texts("captions", captions)
-    layer = keras.layers.TextVectorization(
-        standardize=None, output_sequence_length=max_length, vocabulary=list(vocabulary)
-    )
-    texts = [normalize(caption) for caption in captions]
-    words = np.asarray(layer(texts), np.int32).reshape(len(texts), max_length)
-    tokens = np.full((len(texts), max_length + 2), PADDING, np.int32)
-    tokens[:, 0] = START
-    # Its words begin at 2: there is room for start and end to be made.
-    shift = len(SPECIAL_TOKENS) - 2
-    tokens[:, 1:-1] = np.where(words > UNKNOWN, words + shift, words)
-    tokens[np.arange(len(texts)), 1 + (words != PADDING).sum(axis=1)] = END
+    numbers = {word: len(SPECIAL_TOKENS) + i for i, word in enumerate(vocabulary)}
+    tokens = np.full((len(captions), max_length + 2), PADDING, np.int32)
+    for row, caption in zip(tokens, captions, strict=True):
+        words = normalize(caption).split()[:max_length]
+        text = [START, *(numbers.get(word, UNKNOWN) for word in words), END]
+        row[: len(text)] = text
     return tokens
 
 

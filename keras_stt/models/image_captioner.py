@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import inspect
+import math
 from collections.abc import Callable, Sequence
+from operator import is_
 from typing import Any
 
 import keras
@@ -193,8 +195,8 @@ class ImageCaptioner(keras.Model):
     ) -> list[str]:
         """Writes a caption for each image.
 
-        The whole search runs in one compiled function per `max_length` and
-        `beam_size`. Ties go to the token, or the beam, with the lower number.
+        The whole search runs in one compiled function per `max_length`, `beam_size`
+        and size of a batch. Ties go to the token, or the beam, with the lower number.
 
         Args:
             images: Float32 images in [0, 1], `(B, height, width, channels)`; uint8
@@ -205,7 +207,7 @@ class ImageCaptioner(keras.Model):
             length_penalty: Of the finished texts the one with the greatest
                 `log probability / length^length_penalty` is taken, where the length
                 counts the end token. Has no effect with `beam_size=1`.
-            batch_size: Images per step.
+            batch_size: Images per step, at most.
 
         Returns:
             One text per image, words with spaces between them.
@@ -214,7 +216,11 @@ class ImageCaptioner(keras.Model):
             ValueError: For arguments out of range, or images of another shape.
         """
         max_length = self.max_length if max_length is None else max_length
-        for name, value in (("max_length", max_length), ("beam_size", beam_size)):
+        for name, value in (
+            ("max_length", max_length),
+            ("beam_size", beam_size),
+            ("batch_size", batch_size),
+        ):
             check_positive(name, value)
         if max_length > self.max_length:
             raise ValueError(
@@ -227,31 +233,50 @@ class ImageCaptioner(keras.Model):
                 f"`images` must have shape (B, *{self._config['image_shape']}). "
                 f"Received: shape {images.shape}"
             )
-        if not len(images):
-            return []
-        if images.dtype == np.uint8:
-            images = images / np.float32(255)
-        key = (max_length, beam_size, length_penalty)
-        if key not in self._generators.content:
-            self._generators.content[key] = TextGenerator(
+        if images.dtype != np.uint8:
+            images = images.astype(np.float32, copy=False)
+        # A power of two at most: few sizes are compiled, whatever the number of images.
+        size = min(batch_size, 2 ** math.ceil(math.log2(max(1, len(images)))))
+        generator = self._generator(max_length, beam_size)
+        captions = []
+        for start in range(0, len(images), size):
+            batch = images[start : start + size]
+            missing = size - len(batch)
+            padded = np.pad(batch, [(0, missing), (0, 0), (0, 0), (0, 0)])
+            tokens, scores = generator.predict_on_batch(padded)
+            # What follows the start, the end included.
+            lengths = (tokens != PADDING).sum(axis=-1) - 1
+            best = np.argmax(scores / lengths**length_penalty, axis=1)
+            rows = tokens[np.arange(len(batch)), best[: len(batch)]]
+            captions += [self.detokenize(row) for row in rows]
+        return captions
+
+    def _generator(self, max_length: int, beam_size: int) -> TextGenerator:
+        """The compiled search, made anew when layers have got other variables.
+
+        That is what `quantize` and `enable_lora` do; TensorFlow would go on with the
+        function it has traced.
+        """
+        key = (max_length, beam_size)
+        generator, variables = self._generators.content.get(key, (None, []))
+        current = self.variables
+        same = len(variables) == len(current) and all(map(is_, variables, current))
+        if generator is None or not same:
+            generator = TextGenerator(
                 self,
                 max_length,
                 beam_size,
-                length_penalty,
                 start=START,
                 end=END,
                 excluded=(PADDING, UNKNOWN, START),
             )
-        tokens = self._generators.content[key].predict(
-            images.astype("float32"), batch_size=batch_size, verbose=0
-        )
-        return [self.detokenize(row) for row in tokens]
+            self._generators.content[key] = generator, current
+        return generator
 
     def tokenize(self, captions: Sequence[str]) -> npt.NDArray[np.int32]:
-        """Captions as tokens to train on, by `keras.layers.TextVectorization`.
+        """Captions as tokens to train on.
 
-        `tokens[:, :-1]` are the inputs, `tokens[:, 1:]` the targets. Needs TensorFlow,
-        as that layer does, on every backend.
+        `tokens[:, :-1]` are the inputs, `tokens[:, 1:]` the targets.
 
         Args:
             captions: Captions; `keras_stt.models.normalize` is applied to them.

@@ -26,18 +26,18 @@ class TextGenerator(keras.Model):
         captioner: Model with `image_encoder` and `text_decoder`.
         max_length: The longest text, in tokens.
         beam_size: Number of texts that are kept per image.
-        length_penalty: Of the texts, the one with the greatest
-            `log probability / length^length_penalty` is taken.
         start: Token of the start of a text.
         end: Token of its end.
         excluded: Tokens that no text may contain.
 
     Call arguments:
-        images: Images as the captioner takes them, `(B, height, width, channels)`.
+        images: Images as the captioner takes them, `(B, height, width, channels)`;
+            uint8 images are divided by 255.
 
     Returns:
-        int32 tokens, `(B, max_length + 1)`: the start, the words, the end if the text
-        has one, and 0 behind it.
+        int32 tokens, `(B, beam_size, max_length + 1)`: the start, the words, the end if
+        the text has one, and 0 behind it; and the log probabilities of the texts,
+        float32, `(B, beam_size)`, the greatest first.
     """
 
     def __init__(
@@ -45,7 +45,6 @@ class TextGenerator(keras.Model):
         captioner: keras.Model,
         max_length: int,
         beam_size: int,
-        length_penalty: float,
         start: int,
         end: int,
         excluded: Sequence[int],
@@ -54,14 +53,15 @@ class TextGenerator(keras.Model):
         self.captioner = captioner
         self.steps = max_length
         self.beam_size = beam_size
-        self.length_penalty = length_penalty
         self.start = start
         self.end = end
         self.excluded = tuple(excluded)
         self.built = True
 
-    def call(self, images: Tensor) -> Tensor:
+    def call(self, images: Tensor) -> tuple[Tensor, Tensor]:
         K, length = self.beam_size, self.captioner.text_decoder.inputs[1].shape[1]
+        if keras.backend.standardize_dtype(images.dtype) == "uint8":
+            images = ops.cast(images, "float32") / 255
         features = self.captioner.image_encoder(images, training=False)
         batch = ops.shape(features)[0]
         features = ops.repeat(features, K, axis=0)  # (B·K, …)
@@ -106,9 +106,4 @@ class TextGenerator(keras.Model):
             (ops.zeros((), "int32"), tokens, scores, ended),
             maximum_iterations=self.steps,
         )
-        # What follows the start, the end included.
-        lengths = ops.sum(ops.cast(tokens != 0, "float32"), axis=-1) - 1
-        best = ops.argmax(scores / lengths**self.length_penalty, axis=1)
-        best = ops.reshape(ops.cast(best, "int32"), (-1, 1, 1))
-        tokens = ops.squeeze(ops.take_along_axis(tokens, best, axis=1), 1)
-        return tokens[:, : self.steps + 1]
+        return tokens[:, :, : self.steps + 1], scores

@@ -98,3 +98,20 @@ def test_shift_translates():
     # Every translation by at most 2 pixels, equally often.
     assert set(found) == {(d, r) for d in range(-2, 3) for r in range(-2, 3)}
     assert max(found.values()) < 3 * min(found.values())
+
+
+def test_quarter_turns_are_equally_often():
+    data = images(640, shape=(6, 6, 2))
+    found = [0, 0, 0, 0]
+    for (x, _), (expected, _) in zip(
+        batches(data, plain(quarter_turns=True)), batches(data, plain()), strict=True
+    ):
+        for image, original in zip(x, expected, strict=True):
+            # A turn to the left: row r becomes column r, columns read from the right.
+            turned = [original]
+            for _ in range(3):
+                turned.append(turned[-1].transpose(1, 0, 2)[::-1])
+            (turns,) = [i for i in range(4) if np.array_equal(image, turned[i])]
+            found[turns] += 1
+    assert sum(found) == 640
+    assert min(found) > 120

@@ -179,7 +179,8 @@ def toy():
     captioner = ImageCaptioner(
         (4, 4, 3), ["a", "b", "c"], max_length=2, grid=(2, 2), width=4, num_heads=2
     )
-    return tokenized(CaptionedImages(images, texts), captioner), captioner
+    data = CaptionedImages(images, texts)
+    return tokenized(data, captioner.vocabulary, max_length=2), captioner
 
 
 def test_tokens_by_image_and_caption():

@@ -317,3 +317,8 @@ def test_fewer_images_than_a_batch(tmp_path):
     with pytest.raises(ValueError, match="`batch_size` must be at most 15"):
         train(build, images(15), RECIPE, seed=0, folder=tmp_path / "run")
     assert not (tmp_path / "run").exists()
+
+
+def test_quarter_turns_need_square_images(tmp_path):
+    with pytest.raises(ValueError, match="square images. Received: images of 6×5"):
+        run(tmp_path, recipe=dataclasses.replace(RECIPE, quarter_turns=True))

@@ -1,9 +1,8 @@
+import keras
 import numpy as np
 import pytest
 
 from keras_stt.models import ImageCaptioner, learn_vocabulary, normalize
-
-pytest.importorskip("tensorflow", reason="TextVectorization needs it")
 
 WORDS = ["red", "green", "a"]
 
@@ -21,11 +20,14 @@ def test_normalize(text, expected):
     assert normalize(text) == expected
 
 
-def test_plain_text_is_what_text_vectorization_makes_of_it():
-    import keras
+def text_vectorization(**arguments):
+    pytest.importorskip("tensorflow", reason="TextVectorization needs it")
+    return keras.layers.TextVectorization(output_mode="int", **arguments)
 
+
+def test_plain_text_is_what_text_vectorization_makes_of_it():
     texts = ["There is a `piece`, of {farmland} ~ [today]!", 'Say: "x_y" & #1 *2* z\\w']
-    layer = keras.layers.TextVectorization(output_mode="int")
+    layer = text_vectorization()
     layer.adapt([normalize(text) for text in texts])
     ours = np.asarray(layer([normalize(text) for text in texts]))
     np.testing.assert_array_equal(np.asarray(layer(texts)), ours)
@@ -56,6 +58,16 @@ def test_tokens():
         [2, 6, 6, 6, 4, 3],
     ]
     assert captioner().tokenize([]).shape == (0, 6)
+
+
+def test_words_are_those_of_text_vectorization():
+    texts = ["a red", "blue green a red, a!", "", "green"]
+    layer = text_vectorization(vocabulary=WORDS, output_sequence_length=4)
+    theirs = np.asarray(layer(texts))  # 1 unknown, and the words from 2 on.
+    ours = captioner().tokenize(texts)[:, 1:-1]
+    np.testing.assert_array_equal(
+        np.where(ours == 3, 0, ours), np.where(theirs > 1, theirs + 2, theirs)
+    )
 
 
 def test_text_is_the_inverse():

@@ -195,6 +195,48 @@ def test_batches_give_what_single_images_give():
     assert model.generate(images(0)) == []
 
 
+def test_any_number_of_images_is_few_shapes():
+    """Each shape compiles; a batch is filled up to one that is there."""
+    model, shapes = captioner(), set()
+    generator = model._generator(LENGTH, 1)
+    search = generator.predict_on_batch
+    generator.predict_on_batch = lambda batch: shapes.add(batch.shape) or search(batch)
+    for count in (1, 2, 3, 4, 5, 6):
+        assert len(model.generate(images(count), batch_size=4)) == count
+    assert shapes == {(size, 8, 12, 3) for size in (1, 2, 4)}
+
+
+def test_fine_tuning_is_seen():
+    """LoRA and quantisation give layers other variables than have been compiled."""
+    model = captioner()
+    before = model.generate(images(6))
+    logits = model.text_decoder.get_layer("logits")
+    logits.enable_lora(2)
+    logits.lora_kernel_b.assign(normal(*logits.lora_kernel_b.shape, seed=3))
+    tuned = model.generate(images(6))
+    assert tuned == [best_text(model, image, 1) for image in images(6)]
+    assert tuned != before
+    logits.quantize("int8")
+    quantized = model.generate(images(6))
+    assert quantized == [best_text(model, image, 1) for image in images(6)]
+
+
+@pytest.mark.parametrize("cross", ["mha", "stt"])
+def test_mixed_precision(cross):
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    try:
+        model = captioner(cross=cross)
+    finally:
+        keras.config.set_dtype_policy("float32")
+    inputs = {"image": images(2), "tokens": tokens_of(TEXTS[:2])[:, :-1]}
+    logits = model(inputs)
+    assert keras.backend.standardize_dtype(logits.dtype) == "float32"
+    exact = ImageCaptioner.from_config(model.get_config())
+    exact.set_weights(model.get_weights())
+    np.testing.assert_allclose(array(logits), array(exact(inputs)), rtol=0.1, atol=0.3)
+    assert len(model.generate(images(2), beam_size=2)) == 2
+
+
 def test_max_length_cuts():
     model = speaking()
     short = model.generate(images(), max_length=2)
@@ -241,6 +283,7 @@ def test_bad_arguments(options, message):
     [
         ({"max_length": LENGTH + 1}, "`max_length` must be at most 5"),
         ({"beam_size": 0}, "`beam_size` must be a positive integer"),
+        ({"batch_size": 0}, "`batch_size` must be a positive integer"),
         ({"images": normal(1, 8, 8, 3)}, r"Received: shape \(1, 8, 8, 3\)"),
     ],
 )
