@@ -41,6 +41,10 @@ demo: .venv/installed
 	$(KEEP) KERAS_BACKEND=tensorflow $(BIN)/keras-stt compare classify --dataset scenes \
 	  --data-dir runs/tensorflow_datasets --output runs/demo --depth 2 --epochs 6 \
 	  --mixers stt-dense stt-random mha depthwise-conv none
+	$(KEEP) KERAS_BACKEND=tensorflow $(BIN)/keras-stt compare caption --dataset scenes \
+	  --data-dir runs/tensorflow_datasets --output runs/demo-captions \
+	  --variants stt-dense+stt-dense mha+mha --train-images 5000 --test-images 500 \
+	  --epochs 6 --learning-rate 4e-3
 
 # Keras picks its backend once per process, so each backend is a run of its own. What
 # needs none (drawing, tables, pictures) is tested with the first.

@@ -312,7 +312,7 @@ def _check_backend(backend: str | None, arguments: list[str]) -> None:
 
 
 def _check_packages(dataset: str) -> None:
-    packages = COMPARE_PACKAGES
+    packages: tuple[str, ...] = COMPARE_PACKAGES
     if not Path(dataset).expanduser().is_dir():
         packages += DATASET_PACKAGES
     missing = [name for name in packages if importlib.util.find_spec(name) is None]

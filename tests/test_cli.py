@@ -31,6 +31,45 @@ def test_compare_classify(tmp_path, scenes_dir, capsys):
     assert results["command"].startswith("keras-stt compare classify --mixers none")
 
 
+WITHOUT_TENSORFLOW = """
+import sys
+import keras
+if keras.backend.backend() != "tensorflow":
+    sys.modules["tensorflow"] = sys.modules["tensorflow_datasets"] = None
+from keras_stt.cli import main
+sys.exit(main())
+"""
+
+
+def test_a_folder_of_photographs_needs_no_tensorflow(tmp_path):
+    from PIL import Image
+
+    photographs = tmp_path / "photographs"
+    (photographs / "images").mkdir(parents=True)
+    names = [f"{i}.png" for i in range(4)]
+    for i, name in enumerate(names):
+        Image.new("RGB", (8, 8), (60 * i, 0, 0)).save(photographs / "images" / name)
+    captions = {name: ["A red square."] for name in names}
+    (photographs / "captions.json").write_text(json.dumps(captions))
+    splits = {"train": names[:2], "test": names[2:]}
+    (photographs / "splits.json").write_text(json.dumps(splits))
+    command = [
+        *("compare", "caption", "--dataset", photographs, "--variants"),
+        *("stt-random+stt-random", "--grid", "4x4", "--width", "4", "--heads", "2"),
+        *("--encoder-depth", "1", "--decoder-depth", "1", "--max-length", "3"),
+        *("--batch-size", "2", "--epochs", "1", "--output", tmp_path / "results"),
+    ]
+    done = subprocess.run(
+        [sys.executable, "-c", WITHOUT_TENSORFLOW, *map(str, command)],
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    results = json.loads((tmp_path / "results" / "results.json").read_text())
+    assert results["dataset"]["name"] == "photographs"
+    assert results["variants"]["stt-random+stt-random"]["bleu_1"]["runs"]
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
-from statistics import median
 from typing import Any
 
 import keras
@@ -17,16 +14,17 @@ from keras_stt.datasets import Scene, is_correct
 from keras_stt.experiments.caption_data import CaptionedImages, load_captions
 from keras_stt.experiments.caption_figures import gallery, word_maps
 from keras_stt.experiments.caption_metrics import caption_metrics
-from keras_stt.experiments.comparison import Comparison, jit_compile
+from keras_stt.experiments.comparison import Comparison
 from keras_stt.experiments.plots import write_figure
 from keras_stt.experiments.settings import captioner_parts
 from keras_stt.experiments.tfds_reader import EMBEDDED
-from keras_stt.experiments.training import Examples, checksum, train
+from keras_stt.experiments.timing import Step
+from keras_stt.experiments.training import Examples, checksum
 from keras_stt.models import ImageCaptioner, attention_maps, learn_vocabulary
 from keras_stt.models.caption_text import tokenize
 
-#: Images that a caption is timed on, and how often.
-TIMED_IMAGES, TIMING_ROUNDS = 32, 5
+#: Images whose captions are timed, in one batch.
+TIMED_IMAGES = 32
 
 #: Images of a gallery.
 GALLERY_IMAGES = 12
@@ -151,11 +149,28 @@ class CaptionComparison(Comparison):
             prefix = "" if split != "unseen" else "unseen_"
             found |= {f"{prefix}{name}": value for name, value in metrics.items()}
             found["captions"][split] = written
-        found["caption_ms"] = caption_ms(model, images, self.settings.beam_size)
         return found
 
     def sizes(self, model: keras.Model, variant: str) -> dict[str, int]:
         return {"parameters": model.count_params()}
+
+    def steps(
+        self, model: keras.Model, batch: Examples, variant: str
+    ) -> dict[str, Step]:
+        # A trained model ends its captions: how long they are is part of the time.
+        captioner, beam_size = self.trained(variant), self.settings.beam_size
+        return {
+            **super().steps(model, batch, variant),
+            "caption_ms": lambda: captioner.generate(
+                self._timed_images(), beam_size=beam_size
+            ),
+        }
+
+    def counted(self, measure: str) -> int:
+        return len(self._timed_images()) if measure == "caption_ms" else 1
+
+    def _timed_images(self) -> npt.NDArray[np.uint8]:
+        return next(iter(self.data.tests.values())).images[:TIMED_IMAGES]
 
     def draw(self, runs: dict[str, list[dict[str, Any]]]) -> None:
         for split, images in self.data.tests.items():
@@ -186,7 +201,6 @@ class CaptionComparison(Comparison):
 
     def _draw_attention(self, runs: dict[str, list[dict[str, Any]]]) -> None:
         """Where the words of one image looked, with the models of the first seed."""
-        settings = self.settings
         split, images = next(iter(self.data.tests.items()))
         index = len(images) // 2
         image, written = images.images[index], {}
@@ -194,18 +208,10 @@ class CaptionComparison(Comparison):
             text = done[0]["captions"][split][index]
             if not text:
                 continue
-            trained = train(
-                partial(self.build, variant),
-                self._train,
-                settings.recipe(done[0]["learning_rate"]),
-                seed=settings.seeds[0],
-                folder=self._measures(variant, settings.seeds[0]).parent,
-                progress=False,
-                jit_compile=jit_compile(),
-            )
-            tokens = trained.model.tokenize([text])[:, :-1]
+            model = self.trained(variant)
+            tokens = model.tokenize([text])[:, :-1]
             inputs = {"image": image[None] / np.float32(255), "tokens": tokens}
-            maps = attention_maps(trained.model, inputs)[-1]
+            maps = attention_maps(model, inputs)[-1]
             heats = [maps.heat_map(t)[0].mean(axis=0) for t in range(len(text.split()))]
             written[variant] = (text, np.stack(heats))
         if written:
@@ -266,14 +272,3 @@ def _scene(split: str, index: int) -> Scene:
     from keras_stt.datasets.scenes import drawn
 
     return drawn(f"caption_{split}", index)
-
-
-def caption_ms(model: ImageCaptioner, data: CaptionedImages, beam_size: int) -> float:
-    """Milliseconds per caption, in batches of at most `TIMED_IMAGES`, compiled."""
-    images = data.images[:TIMED_IMAGES]
-    times = []
-    for _ in range(TIMING_ROUNDS + 1):
-        start = time.perf_counter()
-        model.generate(images, beam_size=beam_size, batch_size=TIMED_IMAGES)
-        times.append(1e3 * (time.perf_counter() - start) / len(images))
-    return median(times[1:])  # The first compiles.

@@ -51,7 +51,9 @@ def gallery(
         for index in range(len(images))
     ]
     laid = [[_wrapped(*entry) for entry in block] for block in blocks]
-    rows = [range(i, min(i + _COLUMNS, len(laid))) for i in range(0, len(laid), _COLUMNS)]
+    rows = [
+        range(i, min(i + _COLUMNS, len(laid))) for i in range(0, len(laid), _COLUMNS)
+    ]
     heights = [
         max(_SIDE, *(sum(map(_height, laid[i])) for i in row)) + _MARGIN for row in rows
     ]

@@ -31,7 +31,12 @@ from keras_stt.experiments.memory import peak_step_bytes
 from keras_stt.experiments.report import write_report
 from keras_stt.experiments.results import summary
 from keras_stt.experiments.settings import check_folder, identity, record
-from keras_stt.experiments.timing import inference_step, interleaved, training_step
+from keras_stt.experiments.timing import (
+    Step,
+    inference_step,
+    interleaved,
+    training_step,
+)
 from keras_stt.experiments.training import (
     Examples,
     check_recipe,
@@ -142,6 +147,33 @@ class Comparison(ABC):
     def sizes(self, model: keras.Model, variant: str) -> dict[str, int]:
         """Parameters, multiply-adds and what else is counted."""
 
+    def steps(
+        self, model: keras.Model, batch: Examples, variant: str
+    ) -> dict[str, Step]:
+        """What is timed, by the names of the measures."""
+        return {
+            "training_step_ms": training_step(model, batch),
+            "inference_ms": inference_step(model, batch),
+        }
+
+    def counted(self, measure: str) -> int:
+        """Among how many things a time is divided; a step counts as one."""
+        return 1
+
+    def trained(self, variant: str) -> keras.Model:
+        """The trained model of a variant and the first seed, from its file."""
+        seed = self.settings.seeds[0]
+        path = self._measures(variant, seed)
+        return train(
+            partial(self.build, variant),
+            self.examples()[0],
+            self.settings.recipe(results_io.read_json(path)["learning_rate"]),
+            seed=seed,
+            folder=path.parent,
+            progress=False,
+            jit_compile=jit_compile(),
+        ).model
+
     def draw(self, runs: dict[str, list[dict[str, Any]]]) -> None:  # noqa: B027
         """Draws what only this task has into the folder; nothing by default."""
 
@@ -221,7 +253,8 @@ class Comparison(ABC):
         # All anew: times of two occasions do not compare.
         variants = list(dict.fromkeys([*known, *settings.compared]))
         keras.backend.clear_session()
-        training, inference, sizes = {}, {}, {}
+        costs: dict[str, dict[str, Any]] = {variant: {} for variant in variants}
+        timed: dict[str, dict[str, Step]] = {}
         batch = self.examples()[0].first(settings.batch_size)
         for variant in variants:
             keras.utils.set_random_seed(0)
@@ -229,24 +262,16 @@ class Comparison(ABC):
             compile_model(
                 model, settings.recipe(1e-4), steps=1000, jit_compile=jit_compile()
             )
-            training[variant] = training_step(model, batch)
-            inference[variant] = inference_step(model, batch)
-            sizes[variant] = self.sizes(model, variant)
-        times = {
-            name: interleaved(steps, rounds=TIMING_ROUNDS, progress=self.progress)
-            for name, steps in (
-                ("training_step_ms", training),
-                ("inference_ms", inference),
-            )
-        }
-        costs = {
-            variant: {
-                **sizes[variant],
-                **{name: found[variant] for name, found in times.items()},
-                "peak_step_bytes": peak_step_bytes(training[variant]),
-            }
-            for variant in variants
-        }
+            costs[variant] |= self.sizes(model, variant)
+            for name, step in self.steps(model, batch, variant).items():
+                timed.setdefault(name, {})[variant] = step
+        for name, steps in timed.items():
+            times = interleaved(steps, rounds=TIMING_ROUNDS, progress=self.progress)
+            for variant in variants:
+                count = self.counted(name)
+                costs[variant][name] = [time / count for time in times[variant]]
+        for variant, step in timed["training_step_ms"].items():
+            costs[variant]["peak_step_bytes"] = peak_step_bytes(step)
         results_io.write_json(path, costs)
         return costs
 

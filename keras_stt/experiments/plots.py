@@ -258,7 +258,7 @@ def trade_off(results: Results) -> Figure | None:
         runs = _runs(results, variant, up)
         std = runs.std(ddof=min(1, len(runs) - 1))
         axes.errorbar(*point, std, ecolor=(color, 0.3), **dot)
-    axes.set_title("Accuracy for the work done: the upper left is better")
+    axes.set_title("Quality for the work done: the upper left is better")
     axes.set(xlabel=_capital(along.label), ylabel=_capital(up.label))
     axes.margins(0.12, 0.12)
     _label_points(axes, points)
@@ -266,7 +266,7 @@ def trade_off(results: Results) -> Figure | None:
 
 
 def _short(name: str) -> str:
-    return name if len(name) <= 22 else f"{name[:21]}…"
+    return name if len(name) <= 24 else f"{name[:23]}…"
 
 
 def _capital(text: str) -> str:

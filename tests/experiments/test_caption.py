@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from keras_stt.datasets import captions, scene
-from keras_stt.experiments import caption, comparison
+from keras_stt.experiments import comparison
 from keras_stt.experiments.caption import (
     CaptionComparison,
     correct_share,
@@ -48,7 +48,6 @@ def compared(settings, folder, scenes_dir):
 @pytest.fixture(autouse=True)
 def _few_rounds(monkeypatch):
     monkeypatch.setattr(comparison, "TIMING_ROUNDS", 2)
-    monkeypatch.setattr(caption, "TIMING_ROUNDS", 1)
 
 
 @pytest.fixture(scope="module")
@@ -57,7 +56,6 @@ def finished(tmp_path_factory, scenes_dir):
     folder = tmp_path_factory.mktemp("finished")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(comparison, "TIMING_ROUNDS", 2)
-        patch.setattr(caption, "TIMING_ROUNDS", 1)
         return folder, compared(SMALL, folder, scenes_dir)
 
 

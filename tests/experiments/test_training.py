@@ -3,6 +3,7 @@
 The tests that train take some seconds: each compiles a training step or two.
 """
 
+import dataclasses
 import io
 import os
 import signal
@@ -320,5 +321,5 @@ def test_fewer_images_than_a_batch(tmp_path):
 
 
 def test_quarter_turns_need_square_images(tmp_path):
-    with pytest.raises(ValueError, match="square images. Received: images of 6×5"):
+    with pytest.raises(ValueError, match=r"square images\. Received: images of 6×5"):
         run(tmp_path, recipe=dataclasses.replace(RECIPE, quarter_turns=True))
