@@ -20,7 +20,7 @@ PROCESSES ?= --numprocesses auto --maxprocesses 4 --dist loadfile
 .DEFAULT_GOAL := help
 
 help:
-	@echo "make demo                      STT against MultiHeadAttention on scenes (minutes)"
+	@echo "make demo                      STT against MultiHeadAttention on scenes (10 minutes)"
 	@echo "make test                      the tests, on BACKENDS=\"$(BACKENDS)\""
 	@echo "make lint                      ruff and mypy"
 	@echo "make format                    ruff, with its fixes"

@@ -17,7 +17,7 @@ def test_table_beside_the_results_is_made_from_them(path):
     assert markdown_table(read_json(path)) in (path.parent / "README.md").read_text()
 
 
-@pytest.mark.parametrize("name", ["cifar10", "scenes"])
+@pytest.mark.parametrize("name", ["cifar10", "scenes", "ucm_captions"])
 def test_readme_shows_the_committed_results(name):
     readme = (ROOT / "README.md").read_text()
     shown = re.search(rf"<!-- {name} -->\n(.*)<!-- /{name} -->", readme, re.DOTALL)

@@ -174,21 +174,18 @@ class CaptionComparison(Comparison):
 
     def draw(self, runs: dict[str, list[dict[str, Any]]]) -> None:
         for split, images in self.data.tests.items():
-            places = np.linspace(0, len(images) - 1, min(GALLERY_IMAGES, len(images)))
-            shown = places.astype(int).tolist()
-            written = {
-                variant: [done[0]["captions"][split][i] for i in shown]
-                for variant, done in runs.items()
-            }
+            written = {name: done[0]["captions"][split] for name, done in runs.items()}
             right = {
-                variant: [
-                    self._is_right(t, split, i)
-                    for t, i in zip(texts, shown, strict=True)
-                ]
-                for variant, texts in written.items()
+                name: [self._is_right(text, split, i) for i, text in enumerate(texts)]
+                for name, texts in written.items()
             }
-            references = [images.captions[i] for i in shown]
-            figure = gallery(images.images[shown], written, references, right)
+            shown = right_and_wrong(np.all(list(right.values()), axis=0))
+            figure = gallery(
+                images.images[shown],
+                {name: [texts[i] for i in shown] for name, texts in written.items()},
+                [images.captions[i] for i in shown],
+                {name: [marks[i] for i in shown] for name, marks in right.items()},
+            )
             name = "gallery_unseen" if split == "unseen" else "gallery"
             write_figure(figure, self.folder / f"{name}.png")
         self._draw_attention(runs)
@@ -216,6 +213,21 @@ class CaptionComparison(Comparison):
             written[variant] = (text, np.stack(heats))
         if written:
             write_figure(word_maps(image, written), self.folder / "attention.png")
+
+
+def right_and_wrong(right: npt.NDArray[np.bool_]) -> list[int]:
+    """Images for a gallery: half of them wrong if there are so many, evenly spread.
+
+    Args:
+        right: Whether all captioners are right, for every image.
+    """
+    wrong, solved = np.flatnonzero(~right), np.flatnonzero(right)
+    most = min(len(wrong), max(GALLERY_IMAGES // 2, GALLERY_IMAGES - len(solved)))
+    chosen: list[int] = []
+    for found, count in ((wrong, most), (solved, GALLERY_IMAGES - most)):
+        places = np.linspace(0, len(found) - 1, min(count, len(found)))
+        chosen += found[places.astype(int)].tolist()
+    return sorted(chosen)
 
 
 def tokenized(

@@ -327,8 +327,8 @@ _TASKS = {
             "gallery": (
                 "Test images with what each captioner wrote, and one of the "
                 "references. Green captions are right: equal to a reference, or in "
-                "`scenes` true. The images were taken evenly from the split, not "
-                "chosen."
+                "`scenes` true. In half of the images some captioner was wrong, if "
+                "there are so many; of both kinds they are spread evenly."
             ),
             "gallery_unseen": (
                 "Scenes in which one object has a colour and a shape that never came "

@@ -11,6 +11,7 @@ from keras_stt.experiments import comparison
 from keras_stt.experiments.caption import (
     CaptionComparison,
     correct_share,
+    right_and_wrong,
     token_accuracy,
     tokenized,
 )
@@ -252,3 +253,22 @@ def test_the_loss_is_the_mean_over_what_counts():
     assert loss == pytest.approx(-np.log(chosen[counted]).mean(), rel=1e-5)
     right = logits.argmax(-1) == targets
     assert accuracy == pytest.approx(right[counted].mean(), rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("count", "wrong", "shown", "shown_wrong"),
+    [
+        (2000, range(0, 2000, 10), 12, 6),
+        (2000, [7, 1234], 12, 2),
+        (40, range(38), 12, 10),
+        (5, [3], 5, 1),
+        (12, range(12), 12, 12),
+    ],
+)
+def test_a_gallery_shows_right_and_wrong_ones(count, wrong, shown, shown_wrong):
+    right = np.ones(count, bool)
+    right[list(wrong)] = False
+    chosen = right_and_wrong(right)
+    assert chosen == sorted(set(chosen))
+    assert len(chosen) == shown
+    assert int((~right[chosen]).sum()) == shown_wrong
