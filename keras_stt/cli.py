@@ -167,7 +167,8 @@ def _add_shared(parser: _Parser, task: str, settings: type[Settings]) -> None:
         "--validation-images",
         type=int,
         metavar="N",
-        help="images held back from training, to compare learning rates on",
+        help="images to compare learning rates on: of a folder's split 'val', else "
+        "held back from training",
     )
     add("--test-images", type=int, metavar="N", help="test images; all by default")
     add("--image-size", type=int, metavar="PIXELS", help="resize images to a square")
@@ -313,13 +314,15 @@ def _check_backend(backend: str | None, arguments: list[str]) -> None:
 
 def _check_packages(dataset: str) -> None:
     packages: tuple[str, ...] = COMPARE_PACKAGES
+    extras = "compare"
     if not Path(dataset).expanduser().is_dir():
         packages += DATASET_PACKAGES
+        extras = "compare,tensorflow"
     missing = [name for name in packages if importlib.util.find_spec(name) is None]
     if missing:
         raise ValueError(
             "Comparisons need further packages: "
-            "pip install 'keras-stt[compare,tensorflow]'. "
+            f"pip install 'keras-stt[{extras}]'. "
             f"Missing: {', '.join(missing)}"
         )
 

@@ -170,8 +170,9 @@ class Comparison(ABC):
             self.settings.recipe(results_io.read_json(path)["learning_rate"]),
             seed=seed,
             folder=path.parent,
-            progress=False,
+            progress=self.progress,
             jit_compile=jit_compile(),
+            label=f"{variant}, seed {seed}, once more: its weights are gone",
         ).model
 
     def draw(self, runs: dict[str, list[dict[str, Any]]]) -> None:  # noqa: B027
@@ -251,7 +252,11 @@ class Comparison(ABC):
         if set(known) >= set(settings.compared):
             return known
         # All anew: times of two occasions do not compare.
-        variants = list(dict.fromkeys([*known, *settings.compared]))
+        variants = [
+            variant
+            for variant in dict.fromkeys([*known, *settings.compared])
+            if self._measures(variant, settings.seeds[0]).exists()
+        ]
         keras.backend.clear_session()
         costs: dict[str, dict[str, Any]] = {variant: {} for variant in variants}
         timed: dict[str, dict[str, Step]] = {}

@@ -233,7 +233,8 @@ def cost(results: Results) -> Figure | None:
             text = measure.text(found(results, variant, measure))
             axes.barh(row, value, 0.56, color=looks(results)[variant].color)
             axes.text(value, row, f" {text}", va="center_baseline", size=8)
-        per = "ms per batch, median" if measure.unit == "ms" else measure.unit
+        thing = "caption" if measure.name == "caption_ms" else "batch"
+        per = f"ms per {thing}, median" if measure.unit == "ms" else measure.unit
         axes.set(title=_capital(measure.title), xlabel=per)
         axes.set_xlim(0, axes.dataLim.xmax * 1.3 or 1)
         axes.xaxis.set_major_locator(MaxNLocator(4))

@@ -327,12 +327,12 @@ _TASKS = {
             "gallery": (
                 "Test images with what each captioner wrote, and one of the "
                 "references. Green captions are right: equal to a reference, or in "
-                "`scenes` true. In half of the images some captioner was wrong, if "
-                "there are so many; of both kinds they are spread evenly."
+                "`scenes` true. Some captioner was wrong in half of the images or "
+                "more, where there are so many; of both kinds they are spread evenly."
             ),
             "gallery_unseen": (
                 "Scenes in which one object has a colour and a shape that never came "
-                "together in training. Green captions are right."
+                "together in training, chosen like those above."
             ),
             "attention": (
                 "Cross-attention of the last block while the words were written, mean "

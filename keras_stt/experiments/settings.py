@@ -28,8 +28,9 @@ class Settings:
             of a folder.
         seeds: Seeds of the training runs.
         train_images: Number of training images; `None` for all.
-        validation_images: Number of images, the last of the training split, on which
-            the learning rates are compared; left out of the training images.
+        validation_images: Number of images on which the learning rates are compared: of
+            a split of their own where captioned images have one, else the last of the
+            training split, which are then left out of the training images.
         test_images: Number of test images; `None` for all.
         image_size: Height and width that images are resized to; `None` to leave them.
         grid: Rows and columns on which the blocks work.

@@ -242,11 +242,12 @@ class ImageCaptioner(keras.Model):
         for start in range(0, len(images), size):
             batch = images[start : start + size]
             missing = size - len(batch)
-            padded = np.pad(batch, [(0, missing), (0, 0), (0, 0), (0, 0)])
+            # The search ends with the longest text: the last image adds none.
+            padded = np.pad(batch, [(0, missing), (0, 0), (0, 0), (0, 0)], mode="edge")
             tokens, scores = generator.predict_on_batch(padded)
             # What follows the start, the end included.
             lengths = (tokens != PADDING).sum(axis=-1) - 1
-            best = np.argmax(scores / lengths**length_penalty, axis=1)
+            best = np.argmax(scores / lengths ** float(length_penalty), axis=1)
             rows = tokens[np.arange(len(batch)), best[: len(batch)]]
             captions += [self.detokenize(row) for row in rows]
         return captions

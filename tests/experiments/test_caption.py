@@ -136,6 +136,17 @@ def test_killed_and_started_again_ends_the_same(
             assert results["variants"][variant][name] == entry[name], (variant, name)
 
 
+def test_another_variant_with_another_seed_in_one_folder(tmp_path, scenes_dir):
+    """What was trained with other seeds alone has no model to time."""
+    quick = {"train_images": 16, "epochs": 1, "beam_size": 1}
+    first, second = "stt-random+stt-random", "none+stt-random"
+    compared(changed(variants=(first,), seeds=(0,), **quick), tmp_path, scenes_dir)
+    other = changed(variants=(second,), seeds=(1,), **quick)
+    results = compared(other, tmp_path, scenes_dir)
+    assert set(results["variants"]) == {second}
+    assert set(json.loads((tmp_path / "costs.json").read_text())) == {second}
+
+
 @pytest.mark.parametrize(
     ("variant", "parts"),
     [
