@@ -293,7 +293,7 @@ class EpochBatches(keras.utils.PyDataset):
         images = self._data.images[chosen]
         flip, shift = self._flip[chosen], self._shift[chosen]
         images[flip] = images[flip, :, ::-1]
-        for turns in (1, 2, 3):
+        for turns in filter(None, np.unique(self._turns[chosen])):
             turned = self._turns[chosen] == turns
             images[turned] = np.rot90(images[turned], turns, axes=(1, 2))
         if shift.any():
