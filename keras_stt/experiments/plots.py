@@ -267,7 +267,7 @@ def trade_off(results: Results) -> Figure | None:
 
 
 def _short(name: str) -> str:
-    return name if len(name) <= 23 else f"{name[:22]}…"
+    return name if len(name) <= 22 else f"{name[:21]}…"
 
 
 def _capital(text: str) -> str:

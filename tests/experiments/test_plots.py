@@ -72,7 +72,7 @@ def test_names_are_text_and_never_leave_the_figure():
             assert box.x0 >= 0
             assert box.x1 <= 7
             shown = [*texts(figure.axes[-1]), *names(figure.axes[0])]
-            assert {formula, f"{long[:22]}…"} <= set(shown)
+            assert {formula, f"{long[:21]}…"} <= set(shown)
 
 
 def test_files_are_the_same_each_time(tmp_path):
