@@ -254,28 +254,12 @@ class STT(keras.layers.Layer):
                 for score in scores
             ]
 
-        value = stt_ops.split_heads(self.value_dense(inputs), self.num_heads)
-        axes = [stt_ops.head_axis(axis, len(inputs.shape)) for axis in self._axes]
-        if mask is None or len(inputs.shape) == 3:
-            if mask is not None:
-                # With one mode, the softmax has left the masked positions out already,
-                # but 0 times what stands there may be NaN.
-                value = ops.where(ops.expand_dims(mask, (1, 2)), value, 0.0)
-            weights = [ops.cast(weight, value.dtype) for weight in weights]
-            value = stt_ops.multi_mode_product(value, weights, axes)
-        else:
-            # In float32: the shares of the valid positions may be small.
-            value = stt_ops.masked_multi_mode_product(
-                ops.cast(value, scores[0].dtype),
-                weights,
-                axes,
-                mask=stt_ops.split_heads(ops.expand_dims(mask, -1), num_heads=1),
-                normalizers=scores,
-            )
-        value = ops.cast(stt_ops.merge_heads(value), self.compute_dtype)
-        output = self.output_dense(value)
-        if self._output_shape is not None and len(self._output_shape) > 1:
-            output = ops.reshape(output, (*ops.shape(output)[:-1], *self._output_shape))
+        # Positions as the rows of a matrix: of a product with a tensor, XLA copies the
+        # gradient three times, once for the kernel, the bias and the input each.
+        *sizes, channels = ops.shape(inputs)
+        value = self.value_dense(ops.reshape(inputs, (-1, channels)))
+        output = self.output_dense(self._transform(value, sizes, weights, scores, mask))
+        output = ops.reshape(output, (*sizes, *(self._output_shape or (channels,))))
         if not return_attention_scores:
             return output
         batch = ops.shape(inputs)[0]
@@ -303,6 +287,51 @@ class STT(keras.layers.Layer):
                 valid = causal if valid is None else ops.logical_and(valid, causal)
             scores.append(stt_ops.masked_softmax(logits, valid))
         return scores
+
+    def _transform(
+        self,
+        rows: Tensor,
+        sizes: Sequence[Any],
+        weights: list[Tensor],
+        scores: list[Tensor],
+        mask: Tensor | None,
+    ) -> Tensor:
+        """The mode products of the values with the weights.
+
+        Args:
+            rows: The values, `(B·n_1·…·n_M, h·d)`.
+            sizes: `(B, n_1, …, n_M)`.
+            weights: One tensor per attention axis, `(B or 1, h, n_m, n_m)`.
+            scores: The weights before dropout, which divide where there is a mask.
+            mask: Optional boolean tensor `(B, n_1, …, n_M)`.
+
+        Returns:
+            Tensor of the shape of `rows`, in the compute dtype.
+        """
+        shared = all(weight.shape[0] == 1 for weight in weights)
+        layout = stt_ops.plan_heads(len(sizes) - 1, shared)
+        # The last mode first: XLA writes its product faster where another follows.
+        axes = [layout.axis(axis) for axis in reversed(self._axes)]
+        matrices = [layout.matrix(weight) for weight in reversed(weights)]
+        value = layout.split(rows, sizes, self.num_heads)
+        if mask is not None:
+            mask = layout.split(ops.reshape(mask, (-1, 1)), sizes, num_heads=1)
+        if mask is None or len(sizes) == 2:
+            if mask is not None:
+                # With one mode, the softmax has left the masked positions out already,
+                # but 0 times what stands there may be NaN.
+                value = ops.where(mask, value, 0.0)
+            matrices = [ops.cast(matrix, value.dtype) for matrix in matrices]
+            return layout.merge(stt_ops.multi_mode_product(value, matrices, axes))
+        value = stt_ops.masked_multi_mode_product(
+            # In float32: the shares of the valid positions may be small.
+            ops.cast(value, scores[0].dtype),
+            matrices,
+            axes,
+            mask=mask,
+            normalizers=[layout.matrix(score) for score in reversed(scores)],
+        )
+        return ops.cast(layout.merge(value), self.compute_dtype)
 
     def _causal_axes(
         self, use_causal_mask: bool | int | Sequence[int], rank: int

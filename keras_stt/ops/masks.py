@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import keras
@@ -102,7 +103,7 @@ def masked_softmax(logits: Tensor, mask: Tensor | None = None) -> Tensor:
 
 
 def finite(logits: Tensor) -> Tensor:
-    """Logits in float32 at least, within ±1e30.
+    """Logits in float32 at least; those of half precision within ±1e30.
 
     Half precision may have overflowed on the way to them, and differences of infinities
     are NaN.
@@ -114,6 +115,8 @@ def finite(logits: Tensor) -> Tensor:
         Tensor of the same shape, of dtype float32 (or float64 for float64 logits).
     """
     dtype = keras.backend.result_type(logits.dtype, "float32")
+    if keras.backend.standardize_dtype(logits.dtype) == dtype:
+        return logits
     return ops.clip(ops.cast(logits, dtype), -1e30, 1e30)
 
 
@@ -141,7 +144,12 @@ def masked_mean(
     """
     dtype = keras.backend.result_type(tensor.dtype, "float32")
     if mask is None:
-        return ops.cast(ops.mean(ops.cast(tensor, dtype), axis=axes), tensor.dtype)
+        sizes = ops.shape(tensor)
+        axes = (axes,) if isinstance(axes, int) else axes
+        count = math.prod(sizes[axis] for axis in axes)
+        # Not `mean`: its gradient divides at every position, in place of once per sum.
+        total = ops.sum(ops.cast(tensor, dtype), axis=axes) / ops.cast(count, dtype)
+        return ops.cast(total, tensor.dtype)
     total = ops.sum(ops.where(mask, ops.cast(tensor, dtype), 0.0), axis=axes)
     count = ops.sum(ops.cast(mask, dtype), axis=axes)
     return ops.cast(total / ops.maximum(count, 1.0), tensor.dtype)

@@ -64,11 +64,12 @@ def mode_product(tensor: Tensor, matrix: Tensor, axis: int) -> Tensor:
     if not after:
         # The last axis: one product per batch entry, with everything before as rows.
         flat = ops.reshape(tensor, (*lead, -1, shape[mode]))
-        # Spelled out: TensorFlow's oneDNN kernel reads beyond a second operand that it
-        # broadcasts itself (seen with TensorFlow 2.21 on a CPU, with one head).
-        matrix = ops.broadcast_to(
-            matrix, (*_joint(lead, matrix), *ops.shape(matrix)[-2:])
-        )
+        if 1 in matrix.shape[:batch]:
+            # Spelled out: TensorFlow's oneDNN kernel reads beyond a second operand that
+            # it broadcasts itself (seen with TensorFlow 2.21 on a CPU, with one head).
+            matrix = ops.broadcast_to(
+                matrix, (*_joint(lead, matrix), *ops.shape(matrix)[-2:])
+            )
         product = ops.matmul(flat, ops.swapaxes(matrix, -1, -2))
     elif not before:
         # The first axis: one product per batch entry, with everything behind as

@@ -71,13 +71,12 @@ class Dense(Synthesizer):
         )
         self.logits_dense.build((input_shape[0], size, self.hidden_dim))
 
-    def hidden(self, inputs: Tensor, mask: Tensor | None = None) -> Tensor:
-        """The hidden features `Z` of the mode's positions, `(B, n, r)`."""
-        return self.hidden_dense(self.pool(inputs, mask))
-
     def call(self, inputs: Tensor, mask: Tensor | None = None) -> Tensor:
-        logits = self.logits_dense(self.hidden(inputs, mask))  # (B, n, h·n)
-        size = logits.shape[1]
+        pooled = self.pool(inputs, mask)  # (B, n, C)
+        size, channels = pooled.shape[1:]
+        # As one matrix, whose gradient XLA copies once (see `STT.call`).
+        hidden = self.hidden_dense(ops.reshape(pooled, (-1, channels)))  # (B·n, r)
+        logits = self.logits_dense(hidden)  # (B·n, h·n)
         logits = ops.reshape(logits, (-1, size, self.num_heads, size))
         return ops.transpose(logits, (0, 2, 1, 3))  # (B, h, n, n)
 

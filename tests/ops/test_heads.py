@@ -2,36 +2,58 @@ import numpy as np
 import pytest
 from support import array, normal
 
-from keras_stt.ops import head_axis, merge_heads, split_heads
+from keras_stt.ops import plan_heads
+
+SIZES = [(2, 3), (2, 3, 5), (2, 3, 5, 6)]
 
 
-@pytest.mark.parametrize("shape", [(2, 3, 8), (2, 3, 5, 8), (2, 3, 5, 6, 8)])
-def test_every_element_is_where_the_docstring_says(shape):
-    value, heads, d = normal(*shape), 4, 2
-    split = array(split_heads(value, heads))
-    *modes, last = range(1, len(shape) - 1)
-    assert split.shape == (2, heads, *(shape[m] for m in modes), d, shape[last])
-    for *position, head, channel in np.ndindex(*shape[:-1], heads, d):
-        batch, *outer, inner = position
-        assert (
-            split[(batch, head, *outer, channel, inner)]
-            == value[(*position, head * d + channel)]
-        )
+@pytest.mark.parametrize("sizes", SIZES)
+def test_every_element_with_weights_per_example(sizes):
+    rows, heads, d = normal(int(np.prod(sizes)), 8), 4, 2
+    split = array(plan_heads(len(sizes) - 1, shared=False).split(rows, sizes, heads))
+    batch, *outer, last = sizes
+    assert split.shape == (batch, heads, *outer, d, last)
+    for row, (b, *position) in enumerate(np.ndindex(*sizes)):
+        for head, channel in np.ndindex(heads, d):
+            *before, i = position
+            found = split[(b, head, *before, channel, i)]
+            assert found == rows[row, head * d + channel]
 
 
-@pytest.mark.parametrize("shape", [(2, 3, 8), (2, 3, 5, 8), (2, 3, 5, 6, 8)])
-def test_merging_undoes_splitting(shape):
-    value = normal(*shape)
-    np.testing.assert_array_equal(array(merge_heads(split_heads(value, 2))), value)
+@pytest.mark.parametrize("sizes", SIZES)
+def test_every_element_with_weights_for_the_batch(sizes):
+    rows, heads, d = normal(int(np.prod(sizes)), 8), 4, 2
+    split = array(plan_heads(len(sizes) - 1, shared=True).split(rows, sizes, heads))
+    batch, *outer, last = sizes
+    assert split.shape == (heads, *outer, batch, d, last)
+    for row, (b, *position) in enumerate(np.ndindex(*sizes)):
+        for head, channel in np.ndindex(heads, d):
+            *before, i = position
+            found = split[(head, *before, b, channel, i)]
+            assert found == rows[row, head * d + channel]
 
 
-@pytest.mark.parametrize(
-    ("rank", "expected"), [(3, {1: 3}), (4, {1: 2, 2: 4}), (5, {1: 2, 2: 3, 3: 5})]
-)
-def test_where_the_modes_are(rank, expected):
-    assert {axis: head_axis(axis, rank) for axis in expected} == expected
+@pytest.mark.parametrize("shared", [False, True])
+@pytest.mark.parametrize("sizes", SIZES)
+def test_merging_undoes_splitting(sizes, shared):
+    rows, layout = normal(int(np.prod(sizes)), 8), plan_heads(len(sizes) - 1, shared)
+    np.testing.assert_array_equal(array(layout.merge(layout.split(rows, sizes, 2))), rows)
+
+
+@pytest.mark.parametrize("shared", [False, True])
+@pytest.mark.parametrize("sizes", SIZES)
+def test_where_the_modes_are(sizes, shared):
+    layout = plan_heads(len(sizes) - 1, shared)
+    split = layout.split(normal(int(np.prod(sizes)), 8), sizes, 4)
     # Distinct sizes show it: each mode's size is at the axis that is named.
-    shape = (*(2, 3, 5, 7)[: rank - 1], 8)
-    split = split_heads(normal(*shape), 4)
-    for axis in expected:
-        assert split.shape[head_axis(axis, rank)] == shape[axis]
+    for mode in range(1, len(sizes)):
+        assert split.shape[layout.axis(mode)] == sizes[mode]
+        assert layout.axis(mode) >= layout.batch_axes
+
+
+@pytest.mark.parametrize(("shared", "weights"), [(False, (2, 4)), (True, (1, 4))])
+def test_the_matrices_have_the_layouts_leading_axes(shared, weights):
+    layout = plan_heads(2, shared)
+    split = layout.split(normal(30, 8), (2, 3, 5), 4)
+    matrix = layout.matrix(normal(*weights, 5, 5))
+    assert matrix.shape[:-2] == split.shape[: layout.batch_axes]
