@@ -11,7 +11,7 @@ import re
 import shlex
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -33,7 +33,10 @@ BACKENDS = ("tensorflow", "jax", "torch")
 #: What `keras-stt compare` needs besides Keras.
 COMPARE_PACKAGES = ("matplotlib", "PIL", "pycocoevalcap", "tqdm")
 
-#: What it needs to read data sets that are not a folder.
+#: What `keras-stt bench` needs besides Keras.
+BENCH_PACKAGES = ("matplotlib", "PIL", "tqdm")
+
+#: What a comparison needs to read data sets that are not a folder.
 DATASET_PACKAGES = ("importlib_resources", "tensorflow", "tensorflow_datasets")
 
 
@@ -86,6 +89,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     tasks = compare.add_subparsers(required=True, metavar="TASK")
     _add_classify(tasks)
     _add_caption(tasks)
+    _add_bench(commands)
     options = parser.parse_args(arguments)
     try:
         return options.command(options, arguments)
@@ -143,6 +147,65 @@ def _add_caption(tasks: Any) -> None:
     add("--min-count", type=int, metavar="N", help="rarer words become unknown")
     add("--beam-size", type=int, metavar="N", help="beams of the search; 1 is greedy")
     _add_shared(parser, "caption", CaptionSettings)
+
+
+def _add_bench(commands: Any) -> None:
+    from keras_stt.benchmark.compiled import FORMS
+    from keras_stt.benchmark.settings import CONTENDERS, DTYPES, BenchSettings
+
+    parser = commands.add_parser(
+        "bench",
+        help="time single layers",
+        description="Times one layer of each kind, forward and in training, compiled, "
+        "beside the bare matrix products of STT (the floor), and writes a table, "
+        "results.json and pictures. Stopped at any moment, the same command goes on "
+        "with the next grid.",
+        formatter_class=_Help,
+    )
+    add = parser.add_argument
+    add(
+        "--grid",
+        nargs="+",
+        type=_grid,
+        metavar="ROWSxCOLUMNS",
+        dest="grids",
+        help="one or several; of several, slopes are fitted (default: 32x32)",
+    )
+    add("--channels", type=int, help="channels")
+    add("--heads", type=int, help="heads", dest="num_heads")
+    add(
+        "--batch",
+        nargs="+",
+        type=int,
+        metavar="N",
+        dest="batches",
+        help="examples per step: for all grids, or for each",
+    )
+    add("--dtype", choices=DTYPES, help="what is computed in")
+    add(
+        "--mixers",
+        nargs="+",
+        metavar="MIXER",
+        help=f"among {', '.join(CONTENDERS)}; all by default",
+    )
+    add(
+        "--forms",
+        nargs="+",
+        metavar="FORM",
+        choices=sorted({form for forms in FORMS.values() for form in forms}),
+        help="how layers are compiled, of which the fastest counts: graph, xla "
+        "(TensorFlow), xla (JAX), inductor, traced, eager (PyTorch); all but eager by "
+        "default",
+    )
+    add("--seconds", type=float, help="time for each grid, forward and training")
+    add("--output", type=Path, metavar="DIR", help="default: runs/bench-BACKEND")
+    add("--backend", choices=BACKENDS, help="default: Keras's, by KERAS_BACKEND")
+    add("--quiet", action="store_true", help="no progress")
+    fields = dataclasses.fields(BenchSettings)
+    defaults: dict[str, Any] = {field.name: field.default for field in fields}
+    parser.set_defaults(
+        command=_bench, settings=BenchSettings, spelled=parser.spelled, **defaults
+    )
 
 
 _WRITTEN = (
@@ -231,17 +294,9 @@ def _grid(text: str) -> tuple[int, int]:
 
 
 def _compare(options: argparse.Namespace, arguments: list[str]) -> int:
-    try:
-        _check_backend(options.backend, arguments)
+    def run() -> str:
         _check_packages(options.dataset)
-        names = [field.name for field in dataclasses.fields(options.settings)]
-        chosen = {name: getattr(options, name) for name in names}
-        settings = options.settings(
-            **{
-                name: tuple(value) if isinstance(value, list) else value
-                for name, value in chosen.items()
-            }
-        )
+        settings = _settings(options)
         # It takes models that are trained one after another for a mistake.
         logging.getLogger("tensorflow").setLevel(logging.ERROR)
         name = settings.dataset_name.replace("/", "-")
@@ -253,6 +308,42 @@ def _compare(options: argparse.Namespace, arguments: list[str]) -> int:
             progress=not options.quiet,
         )
         results = comparison.run()
+        from keras_stt.experiments.table import terminal_table
+
+        table = terminal_table(results)
+        return f"{table}\n\nReport: {comparison.folder / 'report.html'}"
+
+    return _carried_out(run, options, arguments)
+
+
+def _bench(options: argparse.Namespace, arguments: list[str]) -> int:
+    def run() -> str:
+        _check_installed(BENCH_PACKAGES, "compare")
+        settings = _settings(options)
+        _keep_memory(arguments)
+        logging.getLogger("tensorflow").setLevel(logging.ERROR)
+        from keras_stt.benchmark.bench import Bench
+        from keras_stt.benchmark.table import terminal_table
+
+        bench = Bench(
+            settings,
+            options.output or Path("runs") / f"bench-{keras.backend.backend()}",
+            command=_command(arguments),
+            progress=not options.quiet,
+        )
+        table = terminal_table(bench.run())
+        return f"{table}\n\nFiles: {bench.folder}"
+
+    return _carried_out(run, options, arguments)
+
+
+def _carried_out(
+    run: Callable[[], str], options: argparse.Namespace, arguments: list[str]
+) -> int:
+    """Runs a command and prints what it returns, or in one line what is wrong."""
+    try:
+        _check_backend(options.backend, arguments)
+        print(run())
     except (ImportError, OSError, ValueError) as error:
         if isinstance(error, ValueError) and not _raised_here(error):
             raise
@@ -264,11 +355,19 @@ def _compare(options: argparse.Namespace, arguments: list[str]) -> int:
         )
         print(f"keras-stt: error: {message}", file=sys.stderr)
         return 2
-    from keras_stt.experiments.table import terminal_table
-
-    print(terminal_table(results))
-    print(f"\nReport: {comparison.folder / 'report.html'}")
     return 0
+
+
+def _settings(options: argparse.Namespace) -> Any:
+    """The settings that the options are."""
+    names = [field.name for field in dataclasses.fields(options.settings)]
+    chosen = {name: getattr(options, name) for name in names}
+    return options.settings(
+        **{
+            name: tuple(value) if isinstance(value, list) else value
+            for name, value in chosen.items()
+        }
+    )
 
 
 def _comparison(task: str) -> type[Comparison]:
@@ -307,21 +406,43 @@ def _check_backend(backend: str | None, arguments: list[str]) -> None:
         )
     # Keras chooses its backend when it is imported, which it is by now.
     os.environ["KERAS_BACKEND"] = backend
+    _start_anew(arguments)
+
+
+def _keep_memory(arguments: list[str]) -> None:
+    """Starts the command anew with a C library that keeps the memory it has freed.
+
+    Else glibc gives the larger tensors back to the kernel in every step, and the page
+    faults that follow take longer than many a layer.
+    """
+    keep = {
+        "MALLOC_ARENA_MAX": "1",
+        "MALLOC_MMAP_THRESHOLD_": "8000000000",
+        "MALLOC_TRIM_THRESHOLD_": "16000000000",
+    }
+    if sys.platform.startswith("linux") and not keep.keys() <= os.environ.keys():
+        os.environ.update(keep)
+        _start_anew(arguments)
+
+
+def _start_anew(arguments: list[str]) -> None:
     os.execv(  # noqa: S606 - this very interpreter, with the arguments it got
         sys.executable, [sys.executable, "-m", "keras_stt", *arguments]
     )
 
 
 def _check_packages(dataset: str) -> None:
-    packages: tuple[str, ...] = COMPARE_PACKAGES
-    extras = "compare"
-    if not Path(dataset).expanduser().is_dir():
-        packages += DATASET_PACKAGES
-        extras = "compare,tensorflow"
+    if Path(dataset).expanduser().is_dir():
+        _check_installed(COMPARE_PACKAGES, "compare")
+    else:
+        _check_installed(COMPARE_PACKAGES + DATASET_PACKAGES, "compare,tensorflow")
+
+
+def _check_installed(packages: tuple[str, ...], extras: str) -> None:
     missing = [name for name in packages if importlib.util.find_spec(name) is None]
     if missing:
         raise ValueError(
-            "Comparisons need further packages: "
+            "This command needs further packages: "
             f"pip install 'keras-stt[{extras}]'. "
             f"Missing: {', '.join(missing)}"
         )

@@ -15,7 +15,13 @@ from support import run_python
 
 import keras_stt
 
-ROOMS = [keras_stt.ops, keras_stt.synthesizers, keras_stt.layers, keras_stt.models]
+ROOMS = [
+    keras_stt.ops,
+    keras_stt.synthesizers,
+    keras_stt.layers,
+    keras_stt.models,
+    keras_stt.peers,
+]
 PUBLIC = [
     getattr(room, name)
     for room in ROOMS
@@ -36,6 +42,8 @@ NEEDS_HEADS = {
     "AxialAttention",
     "CrossAttention",
     "STTCrossAttention",
+    "GridAttention",
+    "LinformerAttention",
 }
 
 
@@ -56,7 +64,8 @@ def constructor_arguments(layer_class):
     for base in layer_class.__mro__:
         if base is keras.layers.Layer:
             break
-        names |= set(inspect.signature(base.__init__).parameters)
+        if "__init__" in vars(base):
+            names |= set(inspect.signature(base.__init__).parameters)
     return names - {"self", "args", "kwargs"}
 
 

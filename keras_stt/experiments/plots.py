@@ -61,24 +61,24 @@ _MORE = (
     *(Look("#7A0019", "<"), Look("#8C7BFF", "H")),
 )
 
-_INK, _MUTED = "#22262B", "#69707A"
+INK, MUTED = "#22262B", "#69707A"
 STYLE = {
     "font.family": "DejaVu Sans",
     "font.size": 8.5,
-    "text.color": _INK,
+    "text.color": INK,
     "text.parse_math": False,
     "axes.titlesize": 9.5,
     "axes.titleweight": "bold",
     "axes.titlelocation": "left",
-    "axes.labelcolor": _MUTED,
+    "axes.labelcolor": MUTED,
     "axes.edgecolor": "#B9BEC5",
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.axisbelow": True,
     "axes.grid": True,
     "grid.color": "#E7E9EC",
-    "xtick.color": _MUTED,
-    "ytick.color": _MUTED,
+    "xtick.color": MUTED,
+    "ytick.color": MUTED,
     "xtick.major.size": 0,
     "ytick.major.size": 0,
     "lines.linewidth": 1.7,
@@ -138,7 +138,7 @@ def accuracy(results: Results) -> Figure | None:
         return None
     measure = quality_of(results)
     baseline = task_of(results).baseline
-    figure, (left, right) = _rows(order, [1, 1.25], 0.31, above=0.6)
+    figure, (left, right) = side_by_side(order, [1, 1.25], 0.31, above=0.6)
     for row, variant in enumerate(order):
         runs, color = _runs(results, variant, measure), looks(results)[variant].color
         left.barh(row, runs.mean(), 0.56, color=color)
@@ -183,7 +183,7 @@ def learning(results: Results) -> Figure | None:
         axes.set_xlabel("Epoch")
         axes.xaxis.set_major_locator(MaxNLocator(8, integer=True, min_n_ticks=1))
         axes.yaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10]))
-    _label_ends(right, ends, looks(results))
+    label_ends(right, ends, looks(results))
     return figure
 
 
@@ -212,7 +212,7 @@ def robustness(results: Results) -> Figure | None:
     left.set(ylabel="Accuracy on test images (%)", ylim=(0, None))
     right.set(title="FGSM, one signed gradient step")
     right.set_xlabel("Step ε (255ths of the pixel range)")
-    _label_ends(right, ends, looks(results))
+    label_ends(right, ends, looks(results))
     return figure
 
 
@@ -226,7 +226,7 @@ def cost(results: Results) -> Figure | None:
     order = [name for name in names if any(name in columns[key] for key in shown)]
     if not order:
         return None
-    figure, panels = _rows(order, [1] * len(shown), 0.27)
+    figure, panels = side_by_side(order, [1] * len(shown), 0.27)
     for axes, measure in zip(panels, shown, strict=True):
         for row, variant in enumerate(order):
             value = columns[measure].get(variant, 0.0)
@@ -274,7 +274,9 @@ def _capital(text: str) -> str:
     return text[:1].upper() + text[1:]
 
 
-def _rows(order: list[str], widths: list[float], row: float, above: float = 0.4) -> Any:
+def side_by_side(
+    order: list[str], widths: list[float], row: float, above: float = 0.4
+) -> Any:
     """Horizontal panels side by side with one row per variant, the first at the top."""
     height = above + 0.5 + row * len(order)
     figure = Figure(figsize=(_INCHES, height))
@@ -285,15 +287,15 @@ def _rows(order: list[str], widths: list[float], row: float, above: float = 0.4)
         axes.set_ylim(len(order) - 0.45, -0.6)
         axes.grid(visible=False)
         axes.spines["left"].set_visible(False)
-    panels[0].set_yticks(range(len(order)), map(_short, order), color=_INK)
+    panels[0].set_yticks(range(len(order)), map(_short, order), color=INK)
     return figure, panels
 
 
 def _mark(axes: Axes, x: float, name: str) -> None:
     """A dashed reference line from top to bottom, named above the panel."""
-    axes.axvline(x, color=_MUTED, linewidth=0.9, linestyle=(0, (3, 2)), zorder=1.5)
+    axes.axvline(x, color=MUTED, linewidth=0.9, linestyle=(0, (3, 2)), zorder=1.5)
     at: Options = {"transform": axes.get_xaxis_transform(), "ha": "center", "size": 8}
-    axes.text(x, 1.015, name, color=_MUTED, **at)
+    axes.text(x, 1.015, name, color=MUTED, **at)
 
 
 def _lined(sharey: bool = False) -> Any:
@@ -352,12 +354,24 @@ def spread(positions: Sequence[float], gap: float) -> np.ndarray:
     return np.clip(moved, 0.0, room) + gap * np.arange(len(moved))
 
 
-def _label_ends(axes: Axes, ends: dict[str, tuple[float, float]], style: Any) -> None:
-    """Name every line at its right end, with a leader where names had to move."""
-    low, high = axes.get_ylim()
-    gap = 0.152 / (axes.get_position().height * _LINED_HEIGHT)
+def label_ends(
+    axes: Axes,
+    ends: dict[str, tuple[float, float]],
+    style: Any,
+    notes: dict[str, str] | None = None,
+) -> None:
+    """Name every line at its right end, with a leader where names had to move.
+
+    Args:
+        axes: The panel, with room on its right.
+        ends: The last point of every line, by its name.
+        style: The look of every line, by its name.
+        notes: What follows a name, for those that have something.
+    """
+    gap = 0.152 * axes.figure.dpi / axes.get_window_extent().height
     order = sorted(ends, key=lambda variant: ends[variant][1])
-    places = [(ends[variant][1] - low) / (high - low) for variant in order]
+    to_fraction = axes.transData + axes.transAxes.inverted()
+    places = [to_fraction.transform(ends[variant])[1] for variant in order]
     last = max(x for x, _ in ends.values())
     for variant, place in zip(order, spread(places, gap), strict=True):
         color, marker, _ = style[variant]
@@ -368,7 +382,8 @@ def _label_ends(axes: Axes, ends: dict[str, tuple[float, float]], style: Any) ->
             axes.annotate("", ends[variant], (1.075, place), *ways, leader)
         at: Options = {"transform": axes.transAxes, "clip_on": False}
         axes.plot(1.1, place, marker, color=color, markersize=size, mec="white", **at)
-        axes.text(1.145, place, _short(variant), va="center_baseline", **at)
+        name = _short(variant) + (notes or {}).get(variant, "")
+        axes.text(1.145, place, name, va="center_baseline", **at)
 
 
 def _label_points(axes: Axes, points: dict[str, tuple[float, float]]) -> None:

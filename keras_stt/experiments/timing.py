@@ -18,6 +18,8 @@ def interleaved(
     rounds: int = 20,
     warmup: int = 2,
     seconds: float | None = None,
+    least: int = 1,
+    turn: float | None = None,
     progress: bool = False,
     clock: Callable[[], float] = time.perf_counter,
 ) -> dict[str, list[float]]:
@@ -32,7 +34,12 @@ def interleaved(
         warmup: Number of rounds before them that are not timed; the first calls
             compile.
         seconds: No further round begins once the timed rounds took this long. None:
-            no such limit. One round is always run.
+            no such limit.
+        least: Number of timed rounds that are run however long they take.
+        turn: Seconds that a step has for a turn, in which it is run and timed again and
+            again. The first call is not timed, since it finds the caches full of what
+            the step before it used, unless it takes the whole turn. None: one call,
+            which is timed.
         progress: Whether to show a progress bar.
         clock: Gives the time in seconds.
 
@@ -59,20 +66,31 @@ def interleaved(
         leave=False,
         disable=None if progress else True,
     ) as bar:
-        for turn in range(-warmup, rounds):
-            if turn == 0:
+        for number in range(-warmup, rounds):
+            if number == 0:
                 began = clock()
-            elif turn > 0 and seconds is not None and clock() - began >= seconds:
+            elif number >= least and seconds is not None and clock() - began >= seconds:
                 break
-            first = turn % max(1, len(names))
+            first = number % max(1, len(names))
             for name in names[first:] + names[:first]:
-                start = clock()
-                steps[name]()
-                elapsed = clock() - start
-                if turn >= 0:
-                    times[name].append(1e3 * elapsed)
+                taken = _timed(steps[name], turn, clock)
+                if number >= 0:
+                    times[name] += [1e3 * call for call in taken]
                 bar.update()
     return times
+
+
+def _timed(step: Step, turn: float | None, clock: Callable[[], float]) -> list[float]:
+    """Seconds of the calls of a step in one turn."""
+    taken: list[float] = []
+    began = clock()
+    while True:
+        start = clock()
+        step()
+        now = clock()
+        taken.append(now - start)
+        if turn is None or now - began >= turn:
+            return taken[1:] or taken
 
 
 def training_step(model: keras.Model, batch: Examples) -> Step:

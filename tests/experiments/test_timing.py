@@ -121,3 +121,23 @@ def test_inference_step_gives_the_logits():
     expected = data.images.reshape(6, 20) / 255 @ kernel + bias
     assert isinstance(found, np.ndarray)
     np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_a_turn_begins_with_a_call_that_does_not_count():
+    costs = iter([9.0, 1.0, 2.0, 3.0, 8.0, 4.0, 5.0, 1.0])
+    contenders = Contenders(only=lambda: next(costs))
+    # 9 + 1 + 2 s are a turn of 12 s, and so on.
+    found = contenders.times(rounds=2, warmup=0, turn=12.0)
+    assert found == {"only": [1000.0, 2000.0, 8000.0, 4000.0]}
+
+
+def test_a_call_that_takes_the_whole_turn_counts():
+    contenders = Contenders(slow=5, fast=1)
+    found = contenders.times(rounds=2, warmup=1, turn=3.0)
+    assert found == {"slow": [5000.0] * 2, "fast": [1000.0] * 4}
+
+
+def test_the_least_number_of_rounds_goes_before_the_time_limit():
+    contenders = Contenders(a=10)
+    found = contenders.times(rounds=10, warmup=0, seconds=1.0, least=3)
+    assert found == {"a": [10_000.0] * 3}

@@ -37,7 +37,8 @@ def test_every_element_with_weights_for_the_batch(sizes):
 @pytest.mark.parametrize("sizes", SIZES)
 def test_merging_undoes_splitting(sizes, shared):
     rows, layout = normal(int(np.prod(sizes)), 8), plan_heads(len(sizes) - 1, shared)
-    np.testing.assert_array_equal(array(layout.merge(layout.split(rows, sizes, 2))), rows)
+    merged = layout.merge(layout.split(rows, sizes, 2))
+    np.testing.assert_array_equal(array(merged), rows)
 
 
 @pytest.mark.parametrize("shared", [False, True])

@@ -1,0 +1,1 @@
+"""What `keras-stt bench` is made of: single layers, timed side by side."""

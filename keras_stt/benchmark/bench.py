@@ -1,0 +1,121 @@
+"""The benchmark as a whole: grid after grid, and files that go on.
+
+`results.json` (schema 1) is one object::
+
+    schema, task    1, "bench"
+    finished        true once every grid is measured
+    command, backend, versions, device
+                    as in the comparisons (`keras_stt.experiments.results`)
+    settings        every option, as in `keras_stt.benchmark.settings`
+    rows            a list with a row for every mixer and grid; the floor is one of them
+
+and a row has
+
+    mixer, grid, batch, dtype
+    forward_ms, training_ms     medians per step: of the layer's output for a batch; of
+                                the output and the gradients for the input and all
+                                weights. null where it could not be run
+    forward_quartiles_ms, training_quartiles_ms
+                                [25 %, 75 %] of the calls
+    forward_form, training_form what was the fastest (`keras_stt.benchmark.compiled`)
+    peak_bytes                  of the training step: results and temporary tensors,
+                                without inputs and weights. As the compiler planned it
+                                (JAX), else as measured
+    multiply_adds               counted, forward, for one example
+    parameters                  of the layer
+    error                       null, or why it could not be run
+
+Ratios of rows of one grid are of the same minutes; rows of two grids are not.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
+
+import keras
+
+from keras_stt.benchmark.measure import measure_grid
+from keras_stt.benchmark.settings import BenchSettings
+from keras_stt.experiments import results as results_io
+from keras_stt.experiments.device import accelerator
+from keras_stt.experiments.settings import check_folder
+
+#: What may differ between a benchmark and the one it goes on with.
+_FREE = ("command", "finished", "rows")
+
+
+class Bench:
+    """A benchmark that is ready to run, or to go on.
+
+    Args:
+        settings: What is measured.
+        folder: The output folder: new, empty, or of the same benchmark, of which the
+            grids that are there are not measured again.
+        command: The command line, for the record.
+        progress: Whether to show progress bars.
+
+    Raises:
+        ValueError: If the folder holds something else. Nothing has been written then.
+    """
+
+    def __init__(
+        self,
+        settings: BenchSettings,
+        folder: Path,
+        command: str = "",
+        progress: bool = True,
+    ) -> None:
+        self.settings = settings
+        self.folder = folder
+        self.progress = progress
+        environment = results_io.environment(keras.backend.backend())
+        self._results: dict[str, Any] = json.loads(
+            json.dumps(
+                {
+                    "schema": results_io.SCHEMA,
+                    "task": "bench",
+                    "finished": False,
+                    "command": command,
+                    "backend": keras.backend.backend(),
+                    **environment,
+                    "device": {**environment["device"], **accelerator()},
+                    "settings": dataclasses.asdict(settings),
+                    "rows": [],
+                }
+            )
+        )
+        identity = {k: v for k, v in self._results.items() if k not in _FREE}
+        check_folder(folder, identity)
+        folder.mkdir(parents=True, exist_ok=True)
+        results_io.write_json(folder / "experiment.json", identity)
+        path = folder / "results.json"
+        if path.exists():
+            self._results["rows"] = results_io.read_json(path)["rows"]
+
+    def run(self) -> dict[str, Any]:
+        """Measures what is not there yet, and writes table and figures.
+
+        Returns:
+            The results, as in `results.json`.
+        """
+        from keras_stt.benchmark.figures import write_figures
+        from keras_stt.benchmark.table import markdown_table
+
+        rows = self._results["rows"]
+        done = {tuple(row["grid"]) for row in rows}
+        for grid, batch in self.settings.rounds:
+            if grid not in done:
+                rows += measure_grid(self.settings, grid, batch, self.progress)
+                self._write()
+        self._results["finished"] = True
+        self._write()
+        write_figures(self._results, self.folder)
+        table = markdown_table(self._results)
+        results_io.write_bytes(self.folder / "table.md", table.encode())
+        return self._results
+
+    def _write(self) -> None:
+        results_io.write_json(self.folder / "results.json", self._results)

@@ -1,0 +1,211 @@
+"""Forward and training steps of a layer, compiled: a branch per backend.
+
+Each backend has one or several forms of a compiled function; a contender is measured in
+the one that is fastest for it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+
+from keras_stt.typing import Tensor
+
+#: A pure function of tensors, and the tensors.
+Program = tuple[Callable[..., Any], Sequence[Tensor]]
+
+#: The forms of a compiled function by backend. "graph" is `tf.function` with
+#: TensorFlow's own kernels. "inductor" is PyTorch's compiler behind a trace of the
+#: whole step, "traced" that trace without the compiler, "eager" what Keras runs on
+#: PyTorch by default.
+FORMS: dict[str, tuple[str, ...]] = {
+    "jax": ("xla",),
+    "tensorflow": ("graph", "xla"),
+    "torch": ("inductor", "traced", "eager"),
+}
+
+
+@dataclass(frozen=True)
+class Step:
+    """A step that can be timed.
+
+    Attributes:
+        form: How it is compiled.
+        run: Runs it and waits for the results.
+        planned_bytes: Memory for results and temporary tensors as the compiler planned
+            it; None where it does not tell.
+    """
+
+    form: str
+    run: Callable[[], object]
+    planned_bytes: int | None = None
+
+
+def forward_program(layer: keras.layers.Layer, inputs: Tensor) -> Program:
+    """The layer's output for its input, without what training needs.
+
+    Args:
+        layer: A built layer.
+        inputs: Its input.
+    """
+    backend = keras.backend.backend()
+    if backend == "jax":
+        call, values = _stateless(layer)
+        return call, (values, inputs)
+    if backend == "tensorflow":
+        return lambda x: layer(x, training=False), (inputs,)
+    import torch
+
+    def forward(x: Any) -> Any:
+        with torch.no_grad():
+            return layer(x, training=False)
+
+    return forward, (inputs,)
+
+
+def training_program(
+    layer: keras.layers.Layer, inputs: Tensor, gradient: Tensor
+) -> Program:
+    """Output of a layer, and the gradients for its input and its weights.
+
+    Args:
+        layer: A built layer.
+        inputs: Its input.
+        gradient: The gradient for its output: what comes back in training.
+    """
+    backend = keras.backend.backend()
+    if backend == "jax":
+        return _jax_training(layer, inputs, gradient)
+    if backend == "tensorflow":
+        return _tensorflow_training(layer, inputs, gradient)
+    return _torch_training(layer, inputs, gradient)
+
+
+def _jax_training(
+    layer: keras.layers.Layer, inputs: Tensor, gradient: Tensor
+) -> Program:
+    import jax
+
+    call, values = _stateless(layer)
+
+    def train(values: Any, x: Any, gradient: Any) -> Any:
+        output, backward = jax.vjp(call, values, x)
+        return output, backward(gradient)
+
+    return train, (values, inputs, gradient)
+
+
+def _tensorflow_training(
+    layer: keras.layers.Layer, inputs: Tensor, gradient: Tensor
+) -> Program:
+    import tensorflow as tf
+
+    weights = [variable.value for variable in layer.trainable_variables]
+
+    def train(x: Any, gradient: Any) -> Any:
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            output = layer(x, training=True)
+        wanted = [x, *weights]
+        return output, tape.gradient(output, wanted, output_gradients=gradient)
+
+    return train, (inputs, gradient)
+
+
+def _torch_training(
+    layer: keras.layers.Layer, inputs: Tensor, gradient: Tensor
+) -> Program:
+    import torch
+
+    weights = [variable.value for variable in layer.trainable_variables]
+
+    def train(x: Any, gradient: Any) -> Any:
+        x = x.detach().requires_grad_()
+        output = layer(x, training=True)
+        found = torch.autograd.grad(output, [x, *weights], gradient)
+        return output.detach(), found
+
+    return train, (inputs, gradient)
+
+
+def _stateless(layer: keras.layers.Layer) -> tuple[Callable[..., Any], list[Any]]:
+    """A layer as a function of its trainable weights and its input."""
+    fixed = [variable.value for variable in layer.non_trainable_variables]
+
+    def call(values: Any, x: Any) -> Any:
+        # Without `training`, which layers such as Dense do not take.
+        return layer.stateless_call(values, fixed, x)[0]
+
+    return call, [variable.value for variable in layer.trainable_variables]
+
+
+def compile_step(program: Program, form: str) -> Step:
+    """Compiles a program in one of the forms of the running backend.
+
+    Args:
+        program: A function and its arguments.
+        form: A name in `FORMS`.
+
+    Returns:
+        The step, compiled and run once.
+    """
+    function, arguments = program
+    backend = keras.backend.backend()
+    if backend == "jax":
+        import jax
+
+        compiled = jax.jit(function).lower(*arguments).compile()
+        memory = compiled.memory_analysis()
+        step = Step(
+            form,
+            lambda: jax.block_until_ready(compiled(*arguments)),
+            memory and memory.temp_size_in_bytes + memory.output_size_in_bytes,
+        )
+    elif backend == "tensorflow":
+        import tensorflow as tf
+
+        graph = tf.function(function, jit_compile=form == "xla")
+        gpu = bool(tf.config.list_physical_devices("GPU"))
+
+        def run() -> object:
+            found = graph(*arguments)
+            if gpu:
+                tf.test.experimental.sync_devices()
+            return found
+
+        step = Step(form, run)
+    else:
+        step = Step(form, _torch_run(function, arguments, form))
+    step.run()
+    return step
+
+
+def _torch_run(
+    function: Callable[..., Any], arguments: Sequence[Any], form: str
+) -> Callable[[], object]:
+    import torch
+    from torch.fx.experimental.proxy_tensor import make_fx
+
+    if form != "eager":
+        # A layer's first call sets it up, which is no part of the trace.
+        function(*arguments)
+        # Forward and backward as one graph of PyTorch's own operations: `torch.compile`
+        # alone breaks its graph at Keras's Python code.
+        function = make_fx(function)(*arguments)
+    if form == "inductor":
+        torch._dynamo.reset()
+        function = torch.compile(function)
+    traced, gpu = form != "eager", torch.cuda.is_available()
+
+    def run() -> object:
+        # In a trace the gradients are computed by the graph itself.
+        with torch.set_grad_enabled(not traced):
+            found = function(*arguments)
+        if gpu:
+            torch.cuda.synchronize()
+        return found
+
+    return run

@@ -1,0 +1,68 @@
+"""gMLP's gating of channels by a projection along the positions."""
+
+from __future__ import annotations
+
+import keras
+from keras import ops
+
+from keras_stt.peers.grid_mixer import GridMixer
+from keras_stt.typing import Shape, Tensor
+
+
+@keras.saving.register_keras_serializable("keras_stt.peers")
+class SpatialGating(GridMixer):
+    """The token mixing of gMLP: half of the channels, mixed, gate the other half.
+
+    On the `N = H·W` positions of a grid, `X` of shape `(B, N, C)`:
+
+    `[U, V] = gelu(X P + p)`, with `P` of shape `(C, 2·C)`, and `U`, `V` of shape
+    `(B, N, C)`; `V' = S norm(V) + s`, with `S` of shape `(N, N)`, shared by the
+    channels, and `s` along the positions; `Y = (U ⊙ V') Q + q`, with `Q` of shape
+    `(C, C)`.
+
+    `S` starts near zero and `s` at one, so that at first nothing is mixed nor gated. It
+    costs `3·N·C² + N²·C` multiply-adds. Its weights fit one size of the grid.
+
+    Args:
+        **kwargs: `name`, `trainable`, `dtype` of `keras.layers.Layer`.
+
+    Call arguments:
+        inputs: Tensor of shape `(B, H, W, C)`.
+
+    Returns:
+        Tensor of the shape of `inputs`.
+
+    Raises:
+        ValueError: If the input is not of rank 4, or not of a known size.
+
+    Reference:
+        - Liu et al., Pay Attention to MLPs, equations 1, 2 and 4,
+          [arXiv 2105.08050](https://arxiv.org/abs/2105.08050).
+    """
+
+    def build(self, input_shape: Shape) -> None:
+        height, width, channels = self._fix_grid(input_shape)
+        positions = height * width
+        # Two layers for U and V, not one that is split: no copies of the halves.
+        self.gated = self._dense("gated", channels, channels, activation="gelu")
+        self.gate = self._dense("gate", channels, channels, activation="gelu")
+        self.norm = keras.layers.LayerNormalization(
+            epsilon=1e-6, dtype=self.dtype_policy, name="norm"
+        )
+        self.norm.build((None, None, channels))
+        self.spatial = self._dense(
+            "spatial",
+            positions,
+            positions,
+            kernel_initializer=keras.initializers.RandomNormal(stddev=1e-6),
+            bias_initializer="ones",
+        )
+        self.output_dense = self._dense("output", channels, channels)
+
+    def call(self, inputs: Tensor) -> Tensor:
+        _, height, width, channels = inputs.shape
+        x = ops.reshape(inputs, (-1, height * width, channels))
+        gate = ops.transpose(self.norm(self.gate(x)), (0, 2, 1))  # (B, C, N)
+        gate = ops.transpose(self.spatial(gate), (0, 2, 1))  # (B, N, C)
+        x = self.output_dense(self.gated(x) * gate)
+        return ops.reshape(x, (-1, height, width, channels))

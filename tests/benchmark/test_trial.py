@@ -1,0 +1,44 @@
+"""A step that needs more memory than there may be, in a process of its own."""
+
+import sys
+
+import pytest
+
+from keras_stt.benchmark import trial
+from keras_stt.benchmark.settings import BenchSettings
+from keras_stt.benchmark.trial import available_bytes, try_step
+
+needs_linux = pytest.mark.skipif(
+    not sys.platform.startswith("linux"), reason="reads the kernel's own files"
+)
+
+MHA = BenchSettings(mixers=("mha-axes",))
+
+
+# Each starts a process with its backend: some seconds.
+@needs_linux
+def test_self_attention_with_little_memory():
+    # 8·4·1,024² scores of 4 bytes are 128 MiB, of which training holds some.
+    with pytest.raises(MemoryError, match=r"more than the 0\.2 GiB there are"):
+        try_step(MHA, "mha-axes", (32, 32), 8, 2**28)
+
+
+@needs_linux
+def test_self_attention_with_enough_memory():
+    try_step(MHA, "mha-axes", (16, 16), 2, 2**33)
+
+
+@needs_linux
+def test_self_attention_with_too_little_time(monkeypatch):
+    monkeypatch.setattr(trial, "SECONDS", 0.01)
+    with pytest.raises(MemoryError, match=r"takes more than 0\.01 s"):
+        try_step(MHA, "mha-axes", (16, 16), 2, 2**33)
+
+
+def test_memory_that_is_available(tmp_path, monkeypatch):
+    told = tmp_path / "meminfo"
+    told.write_text("MemTotal:  9000 kB\nMemAvailable:    5000 kB\n")
+    monkeypatch.setattr(trial, "_MEMORY", told)
+    assert available_bytes() == 5000 * 1024
+    monkeypatch.setattr(trial, "_MEMORY", tmp_path / "nothing")
+    assert available_bytes() is None
