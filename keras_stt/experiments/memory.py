@@ -7,7 +7,9 @@ process's resident memory, which can be reset. Elsewhere nothing is known.
 
 import ctypes
 import gc
+import os
 import statistics
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,6 +24,7 @@ _RESET_PEAK = "5"
 # Of <malloc.h>.
 _M_TRIM_THRESHOLD = -1
 _M_MMAP_THRESHOLD = -3
+_GREATEST_INT = 2**31 - 1
 
 
 def peak_step_bytes(step: Callable[[], object], *, repeats: int = 5) -> int | None:
@@ -135,13 +138,36 @@ def _kernel_keeps_peak() -> bool:
 
 
 def _resident_peak(step: Callable[[], object]) -> int:
-    trim = _libc_function("malloc_trim")
-    if trim is not None:
-        trim(0)
+    _settle()
     _CLEAR_REFS.write_text(_RESET_PEAK)
     before = _status_bytes("VmRSS")
     step()
     return max(0, _status_bytes("VmHWM") - before)
+
+
+def _settle(quiet: float = 0.05, limit: float = 1.0) -> None:
+    """Waits until the process has given back what it is about to give back.
+
+    A result can be there before what it was computed from is gone: the thread that
+    runs a step on JAX announces the result first and then drops the step's buffers, 1
+    to 2 ms later, or 20 ms later where other processes want the core. What is still
+    resident then counts as there before the next step, which seems to need nothing.
+
+    Args:
+        quiet: Seconds without a fall that are enough; more than a thread waits for its
+            turn on a busy machine.
+        limit: Seconds to wait at most, for a process that never is quiet.
+    """
+    trim = _libc_function("malloc_trim")
+    start = fell = time.monotonic()
+    lowest = None
+    while (now := time.monotonic()) < min(fell + quiet, start + limit):
+        if trim is not None:
+            trim(0)
+        resident = _status_bytes("VmRSS")
+        if lowest is None or resident < lowest:
+            lowest, fell = resident, now
+        time.sleep(quiet / 10)
 
 
 @contextmanager
@@ -160,9 +186,16 @@ def _eagerly_returned_memory() -> Iterator[None]:
     try:
         yield
     finally:
-        # Where glibc's own adjustment ends up: fast again.
-        mallopt(_M_MMAP_THRESHOLD, 32 * 1024**2)
-        mallopt(_M_TRIM_THRESHOLD, 64 * 1024**2)
+        # What the process was started with, else where glibc's own adjustment ends up:
+        # fast again.
+        mallopt(_M_MMAP_THRESHOLD, _threshold("MALLOC_MMAP_THRESHOLD_", 32 * 1024**2))
+        mallopt(_M_TRIM_THRESHOLD, _threshold("MALLOC_TRIM_THRESHOLD_", 64 * 1024**2))
+
+
+def _threshold(name: str, default: int) -> int:
+    """A threshold of glibc from the environment, as `mallopt` takes it: a C int."""
+    text = os.environ.get(name, "")
+    return min(int(text), _GREATEST_INT) if text.isdecimal() else default
 
 
 def _libc_function(name: str) -> Callable[..., int] | None:

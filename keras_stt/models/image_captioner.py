@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import math
+import os
 from collections.abc import Callable, Sequence
 from operator import is_
 from typing import Any
@@ -301,6 +302,25 @@ class ImageCaptioner(keras.Model):
             if token != START:
                 words.append(names[token])
         return " ".join(words)
+
+    def export(
+        self,
+        filepath: str | os.PathLike[str],
+        format: str = "tf_saved_model",
+        verbose: bool | None = None,
+        input_signature: Any = None,
+        **kwargs: Any,
+    ) -> Any:
+        """Exports what a call computes, as `keras.Model.export`, without `generate`.
+
+        Without `input_signature` it takes what the model takes.
+        """
+        if input_signature is None:
+            # Keras takes the shapes that a first call has built a model for, which
+            # this one doesn't have, and all as float32.
+            (image,), (_, tokens) = self.image_encoder.inputs, self.text_decoder.inputs
+            input_signature = [{"image": image, "tokens": tokens}]
+        return super().export(filepath, format, verbose, input_signature, **kwargs)
 
     def get_config(self) -> dict[str, Any]:
         return {"name": self.name, **self._config}

@@ -5,6 +5,8 @@ second for the larger ones.
 """
 
 import sys
+import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import keras
@@ -65,6 +67,25 @@ def test_only_what_comes_on_top_counts():
 
 @needs_linux
 @pytest.mark.usefixtures("without_allocator")
+def test_what_goes_after_the_result_is_not_there_before_the_next_step():
+    with ThreadPoolExecutor(1) as pool:
+
+        def step():
+            ready = threading.Event()
+            pool.submit(allocate, ready)
+            ready.wait()
+
+        def allocate(ready):
+            made = np.ones(20 * MIB, np.uint8)
+            ready.set()
+            time.sleep(0.01)
+            del made
+
+        assert peak_step_bytes(step) / MIB == pytest.approx(20, abs=4)
+
+
+@needs_linux
+@pytest.mark.usefixtures("without_allocator")
 def test_holes_between_live_memory_count():
     """What is freed between small things that live on does not go back by itself."""
 
@@ -91,6 +112,35 @@ def test_the_first_call_and_outliers_do_not_count(repeats, sizes):
     )
     assert peak / MIB == pytest.approx(5, abs=4)
     assert next(left, None) is None
+
+
+@pytest.mark.parametrize(
+    ("mmap", "trim", "expected"),
+    [
+        (None, None, (32 * MIB, 64 * MIB)),
+        ("65536", "0", (65536, 0)),
+        ("4000000000", "8000000000", (2**31 - 1, 2**31 - 1)),
+        ("", "much", (32 * MIB, 64 * MIB)),
+    ],
+)
+def test_thresholds_of_malloc_come_back(mmap, trim, expected, monkeypatch):
+    thresholds = {}
+
+    def mallopt(parameter, value):
+        thresholds[parameter] = value
+        return 1
+
+    monkeypatch.setattr(memory, "_libc_function", {"mallopt": mallopt}.get)
+    for name, value in (("MMAP", mmap), ("TRIM", trim)):
+        name = f"MALLOC_{name}_THRESHOLD_"
+        if value is None:
+            monkeypatch.delenv(name, raising=False)
+        else:
+            monkeypatch.setenv(name, value)
+    with memory._eagerly_returned_memory():
+        assert thresholds == {-3: 128 * 1024, -1: 128 * 1024}
+    # M_MMAP_THRESHOLD and M_TRIM_THRESHOLD of <malloc.h>.
+    assert (thresholds[-3], thresholds[-1]) == expected
 
 
 def test_unknown_where_the_kernel_does_not_tell(

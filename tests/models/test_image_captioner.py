@@ -258,6 +258,28 @@ def test_a_loaded_captioner_writes_the_same(tmp_path):
     assert loaded.generate(images()) == TEXTS
 
 
+# What Keras passes to JAX.
+@pytest.mark.filterwarnings("ignore:The `native_serialization`:DeprecationWarning")
+def test_an_exported_captioner_computes_the_same(tmp_path):
+    model = captioner("stt-dense", "stt", "none", stem="patch")
+    data = {"image": images(), "tokens": tokens_of(TEXTS)[:, :-1]}
+    if keras.backend.backend() == "torch":
+        # Keras exports a SavedModel from PyTorch for flat inputs only, and a program
+        # of PyTorch for the size of batch in its signature: by default, one.
+        torch = pytest.importorskip("torch")
+        data = {name: values[:1] for name, values in data.items()}
+        model.export(tmp_path / "model.pt2", format="torch", verbose=False)
+        artifact = torch.export.load(tmp_path / "model.pt2").module()
+        tensors = {name: torch.from_numpy(values) for name, values in data.items()}
+        exported = artifact(tensors).detach().numpy()
+    else:
+        tf = pytest.importorskip("tensorflow", reason="SavedModel is its format")
+        model.export(tmp_path / "model", verbose=False)
+        artifact = tf.saved_model.load(tmp_path / "model")
+        exported = artifact.serve(data).numpy()
+    np.testing.assert_allclose(exported, array(model(data)), rtol=1e-5, atol=1e-5)
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
