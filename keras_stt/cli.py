@@ -151,7 +151,8 @@ def _add_caption(tasks: Any) -> None:
 
 def _add_bench(commands: Any) -> None:
     from keras_stt.benchmark.compiled import FORMS
-    from keras_stt.benchmark.settings import CONTENDERS, DTYPES, BenchSettings
+    from keras_stt.benchmark.contenders import CONTENDERS
+    from keras_stt.benchmark.settings import DTYPES, BenchSettings
 
     parser = commands.add_parser(
         "bench",
@@ -420,8 +421,9 @@ def _keep_memory(arguments: list[str]) -> None:
         "MALLOC_MMAP_THRESHOLD_": "8000000000",
         "MALLOC_TRIM_THRESHOLD_": "16000000000",
     }
-    if sys.platform.startswith("linux") and not keep.keys() <= os.environ.keys():
-        os.environ.update(keep)
+    missing = {name: keep[name] for name in keep if name not in os.environ}
+    if missing and sys.platform.startswith("linux"):
+        os.environ.update(missing)
         _start_anew(arguments)
 
 

@@ -204,3 +204,84 @@ def test_folders_of_the_machine_stay_out_of_the_record():
     arguments = ["compare", "--data-dir", "/somewhere/data", "--seeds", "0"]
     recorded = cli._command(arguments)
     assert recorded == "keras-stt compare --data-dir DIR --seeds 0"
+
+
+BENCH = (
+    "bench",
+    "--grid",
+    "3x4",
+    "--channels",
+    "8",
+    "--batch",
+    "2",
+    "--seconds",
+    "0.01",
+)
+
+
+@pytest.fixture
+def kept_memory(monkeypatch):
+    """As the command starts itself: with a C library that keeps memory."""
+    for name in ("ARENA_MAX", "MMAP_THRESHOLD_", "TRIM_THRESHOLD_"):
+        monkeypatch.setenv(f"MALLOC_{name}", "1000000000")
+
+
+@pytest.mark.usefixtures("kept_memory")
+def test_bench_prints_a_table_and_writes_its_files(tmp_path, capsys):
+    form = {"torch": "traced", "jax": "xla"}.get(keras.backend.backend(), "graph")
+    output = tmp_path / "results"
+    options = ("--mixers", "pooling", "--forms", form, "--output", str(output))
+    assert cli.main([*BENCH, *options]) == 0
+    printed = capsys.readouterr().out
+    for word in ("Grid 3×4, batch 2", "floor", "pooling", "training (ms)"):
+        assert word in printed
+    results = json.loads((output / "results.json").read_text())
+    assert results["settings"]["grids"] == [[3, 4]]
+    assert results["command"].startswith("keras-stt bench --grid 3x4")
+    assert results["command"].endswith("--output DIR")
+    assert (output / "table.md").exists()
+
+
+@pytest.mark.usefixtures("kept_memory")
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--mixers", "magic"], "`--mixers` must be among"),
+        (["--heads", "3"], "`--heads`"),
+        (["--batch", "1", "2"], "`--batch` must be one number"),
+        (["--seconds", "0"], "`--seconds` must be positive"),
+        (["--output", __file__], "folder"),
+    ],
+)
+def test_bad_input_of_bench_is_one_line(
+    arguments, message, tmp_path, capsys, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    assert cli.main([*BENCH, *arguments]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("keras-stt: error: ")
+    assert error.count("\n") == 1
+    assert message in error
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="glibc's settings")
+def test_bench_starts_itself_with_memory_that_is_kept(monkeypatch):
+    started = []
+
+    def execv(*call):
+        started.append(call)
+        raise SystemExit(0)
+
+    monkeypatch.setattr(cli.os, "execv", execv)
+    monkeypatch.setenv("MALLOC_ARENA_MAX", "7")
+    for name in ("MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_"):
+        # Set first, so that they are unset again behind the test.
+        monkeypatch.setenv(name, "1")
+        monkeypatch.delenv(name)
+    with pytest.raises(SystemExit):
+        cli.main(list(BENCH))
+    assert started == [(sys.executable, [sys.executable, "-m", "keras_stt", *BENCH])]
+    # What the user has chosen stays.
+    assert cli.os.environ["MALLOC_ARENA_MAX"] == "7"
+    assert int(cli.os.environ["MALLOC_TRIM_THRESHOLD_"]) > 2**32

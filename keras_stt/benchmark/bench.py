@@ -17,10 +17,13 @@ and a row has
                                 weights. null where it could not be run
     forward_quartiles_ms, training_quartiles_ms
                                 [25 %, 75 %] of the calls
+    forward_calls, training_calls
+                                how many calls were timed
     forward_form, training_form what was the fastest (`keras_stt.benchmark.compiled`)
     peak_bytes                  of the training step: results and temporary tensors,
                                 without inputs and weights. As the compiler planned it
-                                (JAX), else as measured
+                                (JAX), else as measured. null for the floor, whose
+                                products do not follow from one another
     multiply_adds               counted, forward, for one example
     parameters                  of the layer
     error                       null, or why it could not be run
@@ -31,12 +34,14 @@ Ratios of rows of one grid are of the same minutes; rows of two grids are not.
 from __future__ import annotations
 
 import dataclasses
+import gc
 import json
 from pathlib import Path
 from typing import Any
 
 import keras
 
+from keras_stt.benchmark.compiled import check_forms
 from keras_stt.benchmark.measure import measure_grid
 from keras_stt.benchmark.settings import BenchSettings
 from keras_stt.experiments import results as results_io
@@ -68,6 +73,7 @@ class Bench:
         command: str = "",
         progress: bool = True,
     ) -> None:
+        check_forms(settings.forms or ())
         self.settings = settings
         self.folder = folder
         self.progress = progress
@@ -110,6 +116,9 @@ class Bench:
             if grid not in done:
                 rows += measure_grid(self.settings, grid, batch, self.progress)
                 self._write()
+                # A grid's layers and tensors must not be there while the next is timed.
+                keras.backend.clear_session()
+                gc.collect()
         self._results["finished"] = True
         self._write()
         write_figures(self._results, self.folder)

@@ -28,6 +28,17 @@ FORMS: dict[str, tuple[str, ...]] = {
 }
 
 
+def check_forms(forms: Sequence[str]) -> None:
+    """Raises a `ValueError` unless the running backend has all the forms."""
+    backend = keras.backend.backend()
+    unknown = [form for form in forms if form not in FORMS[backend]]
+    if unknown:
+        raise ValueError(
+            f"`forms` must be among {', '.join(FORMS[backend])} on {backend}. "
+            f"Received: {', '.join(unknown)}"
+        )
+
+
 @dataclass(frozen=True)
 class Step:
     """A step that can be timed.
@@ -53,7 +64,7 @@ def forward_program(layer: keras.layers.Layer, inputs: Tensor) -> Program:
     """
     backend = keras.backend.backend()
     if backend == "jax":
-        call, values = _stateless(layer)
+        call, values = _stateless(layer, training=False)
         return call, (values, inputs)
     if backend == "tensorflow":
         return lambda x: layer(x, training=False), (inputs,)
@@ -89,7 +100,7 @@ def _jax_training(
 ) -> Program:
     import jax
 
-    call, values = _stateless(layer)
+    call, values = _stateless(layer, training=True)
 
     def train(values: Any, x: Any, gradient: Any) -> Any:
         output, backward = jax.vjp(call, values, x)
@@ -131,15 +142,19 @@ def _torch_training(
     return train, (inputs, gradient)
 
 
-def _stateless(layer: keras.layers.Layer) -> tuple[Callable[..., Any], list[Any]]:
-    """A layer as a function of its trainable weights and its input."""
-    fixed = [variable.value for variable in layer.non_trainable_variables]
+def _stateless(
+    layer: keras.layers.Layer, training: bool
+) -> tuple[Callable[..., Any], list[Any]]:
+    """A layer as a function of its trainable weights and its input, and the weights."""
+    variables = layer.trainable_variables
 
     def call(values: Any, x: Any) -> Any:
-        # Without `training`, which layers such as Dense do not take.
-        return layer.stateless_call(values, fixed, x)[0]
+        # Not `stateless_call`, which leaves out what `__call__` does about dtypes.
+        mapping = list(zip(variables, values, strict=True))
+        with keras.StatelessScope(state_mapping=mapping):
+            return layer(x, training=training)
 
-    return call, [variable.value for variable in layer.trainable_variables]
+    return call, [variable.value for variable in variables]
 
 
 def compile_step(program: Program, form: str) -> Step:
@@ -151,9 +166,13 @@ def compile_step(program: Program, form: str) -> Step:
 
     Returns:
         The step, compiled and run once.
+
+    Raises:
+        ValueError: If the backend does not have that form.
     """
     function, arguments = program
     backend = keras.backend.backend()
+    check_forms((form,))
     if backend == "jax":
         import jax
 
@@ -196,16 +215,15 @@ def _torch_run(
         # alone breaks its graph at Keras's Python code.
         function = make_fx(function)(*arguments)
     if form == "inductor":
-        torch._dynamo.reset()
         function = torch.compile(function)
-    traced, gpu = form != "eager", torch.cuda.is_available()
+    traced, waits = form != "eager", arguments[0].device.type != "cpu"
 
     def run() -> object:
         # In a trace the gradients are computed by the graph itself.
         with torch.set_grad_enabled(not traced):
             found = function(*arguments)
-        if gpu:
-            torch.cuda.synchronize()
+        if waits:
+            torch.accelerator.synchronize()
         return found
 
     return run

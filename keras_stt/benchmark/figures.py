@@ -29,7 +29,7 @@ Results = dict[str, Any]
 #: The comparison's looks, and thin lines for those that only a benchmark has.
 LOOKS: dict[str, Look] = {
     **COLORS,
-    FLOOR: Look("#D81B2A", "_", (0, (1, 1))),
+    FLOOR: Look("#D81B2A", ".", (0, (1, 1))),
     "mha-axes": Look("#111111", "<", (0, (1, 1))),
     "mlp-mixer": Look("#8A9A00", "8", (0, (4, 1, 1, 1))),
     "gmlp": Look("#E0218A", "h", (0, (4, 1, 1, 1))),
@@ -78,7 +78,7 @@ def growth(results: Results, quantities: list[str]) -> Figure | None:
         figure = Figure(figsize=(7.0 if len(quantities) > 1 else 5.0, 4.8))
         panels = figure.subplots(1, len(quantities), squeeze=False)[0]
         right = 0.7 if len(quantities) > 1 else 0.6
-        figure.subplots_adjust(0.09, 0.11, right, 0.92, wspace=0.25)
+        figure.subplots_adjust(0.09, 0.11, right, 0.92, wspace=0.38)
         ends: dict[str, tuple[float, float]] = {}
         for axes, quantity in zip(panels, quantities, strict=True):
             ends = _lines(axes, results, quantity)
@@ -113,9 +113,10 @@ def bars(results: Results) -> Figure | None:
         figure, panels = side_by_side(names, [1, 1], 0.24)
         for axes, kind in zip(panels, ("forward", "training"), strict=True):
             for y, row in enumerate(rows):
-                time = row[f"{kind}_ms"]
+                time = row[f"{kind}_ms"] or 0.0
+                text = f" {time:.3g}" if time else " –"
                 axes.barh(y, time, 0.6, color=LOOKS[row["mixer"]].color)
-                axes.text(time, y, f" {time:.3g}", va="center_baseline", size=8)
+                axes.text(time, y, text, va="center_baseline", size=8)
             axes.set_xlim(0, axes.dataLim.xmax * 1.25)
             title = "Forward" if kind == "forward" else "Training step"
             axes.set(title=title, xlabel="ms per batch, median")

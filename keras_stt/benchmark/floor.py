@@ -1,4 +1,4 @@
-"""The floor: the matrix products that STT cannot do without, and nothing else."""
+"""The floor: the matrix products of STT with weights per example, and nothing else."""
 
 from __future__ import annotations
 
@@ -8,13 +8,17 @@ import numpy as np
 from keras import ops
 
 from keras_stt.benchmark.compiled import Program
+from keras_stt.models.mixers import stt_multiply_adds
 from keras_stt.typing import Tensor
+
+#: Counts the floor's products, forward, for one example.
+floor_multiply_adds = stt_multiply_adds(lambda size, width, heads: 0)
 
 
 def floor_programs(
     grid: tuple[int, int], channels: int, num_heads: int, batch: int, dtype: str
 ) -> tuple[Program, Program]:
-    """The matrix products of an STT layer, bare, as one compiled program each.
+    """The matrix products of STT with weights per example, bare, in one program each.
 
     Forward: value projection, the two mode products, output projection. Training: these
     and the two backward products of each. Every product is one call, on operands that
@@ -79,12 +83,6 @@ def floor_programs(
         return found
 
     return (run, forward), (run, [*forward, *gradients])
-
-
-def floor_multiply_adds(grid: tuple[int, ...], channels: int) -> int:
-    """The floor's products, forward, for one example: `2·N·C² + N·C·Σ n_m`."""
-    positions = int(np.prod(grid))
-    return 2 * positions * channels**2 + positions * channels * sum(grid)
 
 
 def _transposed(tensor: Tensor) -> Tensor:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import gc
 import os
 import statistics
+import time
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
@@ -19,9 +20,15 @@ from keras_stt.benchmark.compiled import (
     forward_program,
     training_program,
 )
-from keras_stt.benchmark.contenders import CONTENDERS, FLOOR
+from keras_stt.benchmark.contenders import (
+    CONTENDERS,
+    FLOOR,
+    build_layer,
+    fast_growing_elements,
+)
 from keras_stt.benchmark.floor import floor_multiply_adds, floor_programs
 from keras_stt.benchmark.settings import BenchSettings
+from keras_stt.benchmark.trial import available_bytes, try_step
 from keras_stt.experiments.device import accelerator
 from keras_stt.experiments.memory import peak_step_bytes
 from keras_stt.experiments.timing import interleaved
@@ -29,14 +36,14 @@ from keras_stt.typing import Tensor
 
 Row = dict[str, Any]
 
-#: The programs of a contender by what they are: "forward" and "training".
-Programs = dict[str, Program]
+#: What is timed of every contender.
+KINDS = ("forward", "training")
 
 #: Seconds that a contender has for a turn.
 TURN = 0.02
 
-#: Tensors as large as the N×N scores that a training step of self-attention holds.
-_HELD_SCORES = 3
+#: Tensors as large as its largest that a training step holds.
+_HELD = 3
 
 
 def measure_grid(
@@ -56,145 +63,120 @@ def measure_grid(
     """
     from tqdm import tqdm
 
-    rows: dict[str, Row] = {}
-    steps: dict[str, dict[str, Step]] = {"forward": {}, "training": {}}
-    names = tqdm(
-        [FLOOR, *settings.mixers],
+    shape = (batch, *grid, settings.channels)
+    tensors = [_normal(shape, settings.dtype, seed) for seed in (0, 1)]
+    rows = {name: _row(settings, name, shape) for name in (FLOOR, *settings.mixers)}
+    steps: dict[str, dict[str, Step]] = {kind: {} for kind in KINDS}
+    bar = tqdm(
+        rows,
         desc=f"{grid[0]}×{grid[1]}: compiling",
         unit="layer",
         leave=False,
         disable=None if progress else True,
     )
-    for name in names:
-        rows[name] = _row(settings, name, grid, batch)
-        try:
-            compiled = _compiled(settings, name, grid, batch, rows[name])
-        # Whatever goes wrong with one layer, the others shall be measured.
-        except Exception as error:
-            rows[name]["error"] = _first_line(error)
-            continue
-        for kind, step in compiled.items():
+    for name in bar:
+        for kind, step in _compiled(settings, rows[name], tensors).items():
             steps[kind][name] = step
-            rows[name][f"{kind}_form"] = step.form
-    for kind, contenders in steps.items():
-        times = interleaved(
-            {name: step.run for name, step in contenders.items()},
-            rounds=10_000,
-            warmup=1,
-            seconds=settings.seconds,
-            least=3,
-            turn=TURN,
-            progress=progress,
-        )
-        for name, found in times.items():
-            rows[name][f"{kind}_ms"] = statistics.median(found)
-            rows[name][f"{kind}_quartiles_ms"] = _quartiles(found)
+    for kind in KINDS:
+        _time(kind, steps[kind], rows, settings.seconds, progress)
     for name, step in steps["training"].items():
-        planned = step.planned_bytes
-        rows[name]["peak_bytes"] = planned or peak_step_bytes(step.run, repeats=3)
-    del steps
-    keras.backend.clear_session()
-    gc.collect()
+        # The floor's results are all there at once, which those of a layer are not.
+        if name != FLOOR and rows[name]["error"] is None:
+            planned = step.planned_bytes
+            rows[name]["peak_bytes"] = planned or peak_step_bytes(step.run, repeats=3)
     return list(rows.values())
 
 
-def _row(settings: BenchSettings, name: str, grid: tuple[int, int], batch: int) -> Row:
+def _normal(shape: tuple[int, ...], dtype: str, seed: int) -> Tensor:
+    rng = np.random.default_rng(seed)
+    values = rng.standard_normal(shape, dtype=np.float32)
+    return ops.cast(ops.convert_to_tensor(values), dtype)
+
+
+def _row(settings: BenchSettings, name: str, shape: tuple[int, ...]) -> Row:
     """The row of a contender, before anything is measured."""
-    size = (grid, settings.channels, settings.num_heads)
-    count = (
-        floor_multiply_adds(*size[:2])
-        if name == FLOOR
-        else CONTENDERS[name].multiply_adds(*size)
-    )
+    batch, *grid, channels = shape
+    count = floor_multiply_adds if name == FLOOR else CONTENDERS[name].multiply_adds
+    of_kinds = {
+        f"{kind}_{what}": None
+        for kind in KINDS
+        for what in ("ms", "quartiles_ms", "calls", "form")
+    }
     return {
         "mixer": name,
-        "grid": list(grid),
+        "grid": grid,
         "batch": batch,
         "dtype": settings.dtype,
-        "forward_ms": None,
-        "training_ms": None,
+        **of_kinds,
         "peak_bytes": None,
-        "multiply_adds": count,
+        "multiply_adds": count((grid[0], grid[1]), channels, settings.num_heads),
         "parameters": None,
         "error": None,
     }
 
 
 def _compiled(
-    settings: BenchSettings, name: str, grid: tuple[int, int], batch: int, row: Row
+    settings: BenchSettings, row: Row, tensors: Sequence[Tensor]
 ) -> dict[str, Step]:
-    """Forward and training step of a contender, in its fastest forms."""
-    if name == FLOOR:
-        programs = _floor(settings, grid, batch)
-        row["parameters"] = 0
-    else:
-        layer, inputs, gradient = contender(settings, name, grid, batch)
-        row["parameters"] = layer.count_params()
-        _check_memory(settings, name, grid, batch)
-        programs = {
-            "forward": forward_program(layer, inputs),
-            "training": training_program(layer, inputs, gradient),
-        }
+    """Forward and training step of a contender in their fastest forms.
+
+    What fails is told in the row, and left out.
+    """
     forms = settings.forms or [
         form for form in FORMS[keras.backend.backend()] if form != "eager"
     ]
-    return {kind: _fastest(program, forms) for kind, program in programs.items()}
-
-
-def _floor(settings: BenchSettings, grid: tuple[int, int], batch: int) -> Programs:
-    forward, training = floor_programs(
-        grid, settings.channels, settings.num_heads, batch, settings.dtype
-    )
-    return {"forward": forward, "training": training}
-
-
-def contender(
-    settings: BenchSettings, name: str, grid: tuple[int, int], batch: int
-) -> tuple[keras.layers.Layer, Tensor, Tensor]:
-    """A built layer, its input, and a gradient for its output.
-
-    Args:
-        settings: What is measured.
-        name: Name of the mixer.
-        grid: Rows and columns.
-        batch: Examples per step.
-    """
-    shape = (batch, *grid, settings.channels)
-    before = keras.config.dtype_policy()
-    half = settings.dtype != "float32"
-    keras.config.set_dtype_policy(f"mixed_{settings.dtype}" if half else "float32")
+    found = {}
     try:
-        keras.utils.set_random_seed(0)
-        layer = CONTENDERS[name].build(settings.channels, settings.num_heads)
-        layer.build(shape)
-    finally:
-        keras.config.set_dtype_policy(before)
-    rng = np.random.default_rng(0)
-    inputs, gradient = (
-        ops.cast(
-            ops.convert_to_tensor(rng.standard_normal(shape, dtype=np.float32)),
-            settings.dtype,
-        )
-        for _ in range(2)
-    )
-    return layer, inputs, gradient
+        for kind, program in _programs(settings, row, tensors).items():
+            step = found[kind] = _fastest(program, forms)
+            row[f"{kind}_form"] = step.form
+    # Whatever goes wrong with one layer, the others shall be measured.
+    except Exception as error:
+        row["error"] = _first_line(error)
+    return found
 
 
-def _fastest(program: Program, forms: Any) -> Step:
-    """The step in the fastest of some forms, by its best of three calls."""
-    from time import perf_counter
+def _programs(
+    settings: BenchSettings, row: Row, tensors: Sequence[Tensor]
+) -> dict[str, Program]:
+    name, batch, grid = row["mixer"], row["batch"], tuple(row["grid"])
+    heads, dtype = settings.num_heads, settings.dtype
+    if name == FLOOR:
+        row["parameters"] = 0
+        programs = floor_programs(grid, settings.channels, heads, batch, dtype)
+        return dict(zip(KINDS, programs, strict=True))
+    shape = tuple(tensors[0].shape)
+    _check_memory(name, shape, heads, dtype)
+    layer = build_layer(name, shape, heads, dtype)
+    row["parameters"] = layer.count_params()
+    return {
+        "forward": forward_program(layer, tensors[0]),
+        "training": training_program(layer, *tensors),
+    }
 
-    def seconds(step: Step) -> float:
-        best = float("inf")
-        for _ in range(3):
-            start = perf_counter()
-            step.run()
-            best = min(best, perf_counter() - start)
-            if best > 1:
-                break
-        return best
 
-    found, errors = [], []
+def _check_memory(
+    name: str, shape: tuple[int, ...], num_heads: int, dtype: str
+) -> None:
+    """Tries a contender in a process of its own first, where memory may not do.
+
+    Linux grants more memory than there is and kills the process that uses it, and with
+    it all that was measured. On a GPU an allocator says no.
+    """
+    available = available_bytes()
+    if available is None or accelerator():
+        return
+    batch, *grid, _ = shape
+    elements = fast_growing_elements(name, (grid[0], grid[1]), num_heads, batch)
+    itemsize = 4 if dtype == "float32" else 2
+    if _HELD * itemsize * elements > available:
+        try_step(name, shape, num_heads, dtype, available)
+
+
+def _fastest(program: Program, forms: Sequence[str]) -> Step:
+    """The step in the fastest of some forms, by its best of five calls."""
+    found: list[Step] = []
+    errors: list[Exception] = []
     for form in forms:
         try:
             found.append(compile_step(program, form))
@@ -203,31 +185,62 @@ def _fastest(program: Program, forms: Any) -> Step:
             errors.append(error)
     if not found:
         raise errors[0]
-    return found[0] if len(found) == 1 else min(found, key=seconds)
+    return found[0] if len(found) == 1 else min(found, key=_best_seconds)
 
 
-def _check_memory(
-    settings: BenchSettings, name: str, grid: tuple[int, int], batch: int
+def _best_seconds(step: Step) -> float:
+    best = float("inf")
+    for _ in range(5):
+        start = time.perf_counter()
+        step.run()
+        best = min(best, time.perf_counter() - start)
+        if best > 1:
+            break
+    return best
+
+
+def _time(
+    kind: str,
+    steps: dict[str, Step],
+    rows: dict[str, Row],
+    seconds: float,
+    progress: bool,
 ) -> None:
-    """Tries a contender in a process of its own first, where memory may not do.
+    """Times the steps of one kind in turns, and writes into the rows what came out."""
 
-    Linux grants more memory than there is and kills the process that uses it, and with
-    it all that was measured. On a GPU an allocator says no.
-    """
-    from keras_stt.benchmark.trial import available_bytes, try_step
+    def guarded(row: Row, run: Callable[[], object]) -> Callable[[], None]:
+        """A step that drops out, and not all others with it, when it fails."""
 
-    available = available_bytes()
-    if available is None or accelerator():
-        return
-    itemsize = 4 if settings.dtype == "float32" else 2
-    heads = {"mha": settings.num_heads, "mha-axes": settings.num_heads}.get(name, 0)
-    scores = batch * heads * (grid[0] * grid[1]) ** 2 * itemsize
-    if _HELD_SCORES * scores > available:
-        try_step(settings, name, grid, batch, available)
+        def step() -> None:
+            if row["error"] is None:
+                try:
+                    run()
+                except Exception as error:
+                    row["error"] = _first_line(error)
 
+        return step
 
-def _quartiles(times: list[float]) -> list[float]:
-    return [float(q) for q in np.percentile(times, [25, 75])]
+    # Also where training failed, forward is timed.
+    failed = {name: rows[name]["error"] for name in steps}
+    for name in steps:
+        rows[name]["error"] = None
+    times = interleaved(
+        {name: guarded(rows[name], step.run) for name, step in steps.items()},
+        rounds=10_000,
+        warmup=1,
+        seconds=seconds,
+        least=3,
+        turn=TURN,
+        progress=progress,
+    )
+    for name, found in times.items():
+        row = rows[name]
+        if row["error"] is None:
+            row[f"{kind}_ms"] = statistics.median(found)
+            quartiles = np.percentile(found, [25, 75])
+            row[f"{kind}_quartiles_ms"] = [float(q) for q in quartiles]
+            row[f"{kind}_calls"] = len(found)
+        row["error"] = row["error"] or failed[name]
 
 
 def _first_line(error: Exception) -> str:

@@ -6,11 +6,7 @@ import json
 import os
 import subprocess
 import sys
-from dataclasses import asdict
 from pathlib import Path
-from typing import Any
-
-from keras_stt.benchmark.settings import BenchSettings
 
 #: What a training step that may need more memory than there is may take.
 SECONDS = 120.0
@@ -31,31 +27,25 @@ def available_bytes() -> int | None:
 
 
 def try_step(
-    settings: BenchSettings,
-    name: str,
-    grid: tuple[int, int],
-    batch: int,
-    limit: int,
+    name: str, shape: tuple[int, ...], num_heads: int, dtype: str, limit: int
 ) -> None:
     """Runs one training step in a new process with limited memory.
 
     Args:
-        settings: What is measured.
         name: Name of the mixer.
-        grid: Rows and columns.
-        batch: Examples per step.
+        shape: Shape of the input, `(B, H, W, C)`.
+        num_heads: Number of heads.
+        dtype: What is computed in.
         limit: Bytes that it may take on top of what the backend itself reserves.
 
     Raises:
-        MemoryError: If the step fails, with what the process said last, or takes more
-            than `SECONDS`.
+        MemoryError: If the step does not fit, or its process takes more than `SECONDS`.
+        RuntimeError: If it fails for another reason.
     """
-    task = json.dumps(
-        {"settings": asdict(settings), "name": name, "grid": grid, "batch": batch}
-    )
+    task = json.dumps([name, shape, num_heads, dtype, limit])
     try:
         done = subprocess.run(  # noqa: S603 - this very interpreter
-            [sys.executable, "-m", __name__, task, str(limit)],
+            [sys.executable, "-m", __name__, task],
             capture_output=True,
             text=True,
             env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "2"},
@@ -64,15 +54,20 @@ def try_step(
         )
     except subprocess.TimeoutExpired:
         raise MemoryError(
-            f"too large: a training step takes more than {SECONDS:g} s"
+            f"too large: one training step, with start and compilation, takes more "
+            f"than {SECONDS:g} s"
         ) from None
-    if done.returncode:
-        said = [line for line in done.stderr.splitlines() if _tells(line)]
-        why = said[-1].strip() if said else f"ended by signal {-done.returncode}"
-        raise MemoryError(
-            f"out of memory: a training step needs more than the {limit / 2**30:.1f} "
-            f"GiB there are ({why[:160]})"
-        )
+    if not done.returncode:
+        return
+    lines = [line.strip() for line in done.stderr.splitlines() if line.strip()]
+    of_memory = [line[:160] for line in lines if _tells(line)]
+    if not of_memory and done.returncode > 0:
+        raise RuntimeError(lines[-1] if lines else f"status {done.returncode}")
+    why = of_memory[-1] if of_memory else f"ended by signal {-done.returncode}"
+    raise MemoryError(
+        f"out of memory: a training step needs more than the {limit / 2**30:.1f} GiB "
+        f"there are ({why})"
+    )
 
 
 def _tells(line: str) -> bool:
@@ -81,34 +76,26 @@ def _tells(line: str) -> bool:
     return any(word in line.lower() for word in words)
 
 
-def main(task: str, limit: str) -> None:
+def main(task: str) -> None:
     """What the new process does."""
     import resource
 
     import keras
 
     from keras_stt.benchmark.compiled import FORMS, compile_step, training_program
-    from keras_stt.benchmark.measure import contender
+    from keras_stt.benchmark.contenders import build_layer
 
-    found = json.loads(task)
-    options = {name: _tuples(value) for name, value in found["settings"].items()}
-    settings = BenchSettings(**options)
-    layer, inputs, gradient = contender(
-        settings, found["name"], tuple(found["grid"]), found["batch"]
-    )
+    name, shape, num_heads, dtype, limit = json.loads(task)
     pages = int(Path("/proc/self/statm").read_text().split()[0])
-    allowed = pages * resource.getpagesize() + int(limit)
+    allowed = pages * resource.getpagesize() + limit
     resource.setrlimit(resource.RLIMIT_AS, (allowed, allowed))
-    program = training_program(layer, inputs, gradient)
+    layer = build_layer(name, tuple(shape), num_heads, dtype)
+    tensors = [keras.ops.ones(shape, dtype) for _ in range(2)]
     backend = keras.backend.backend()
-    # The one that takes no time to compile.
-    compile_step(program, "eager" if backend == "torch" else FORMS[backend][0])
-
-
-def _tuples(value: Any) -> Any:
-    """JSON's lists as the tuples that they were."""
-    return tuple(map(_tuples, value)) if isinstance(value, list) else value
+    # The form that takes no time to compile.
+    form = "eager" if backend == "torch" else FORMS[backend][0]
+    compile_step(training_program(layer, *tensors), form)
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    main(sys.argv[1])

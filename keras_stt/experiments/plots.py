@@ -368,6 +368,7 @@ def label_ends(
         style: The look of every line, by its name.
         notes: What follows a name, for those that have something.
     """
+    axes.autoscale_view()
     gap = 0.152 * axes.figure.dpi / axes.get_window_extent().height
     order = sorted(ends, key=lambda variant: ends[variant][1])
     to_fraction = axes.transData + axes.transAxes.inverted()

@@ -60,7 +60,7 @@ def interleaved(
     times: dict[str, list[float]] = {name: [] for name in names}
     began = clock()
     with tqdm(
-        total=(warmup + rounds) * len(names),
+        total=None if seconds else (warmup + rounds) * len(names),
         desc="Timing",
         unit="step",
         leave=False,

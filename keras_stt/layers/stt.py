@@ -308,7 +308,10 @@ class STT(keras.layers.Layer):
         Returns:
             Tensor of the shape of `rows`, in the compute dtype.
         """
-        shared = all(weight.shape[0] == 1 for weight in weights)
+        # By what is static: a batch of one example is not told from larger ones.
+        shared = not any(s.input_dependent for s in self.synthesizers) and all(
+            weight.shape[0] == 1 for weight in weights
+        )
         layout = stt_ops.plan_heads(len(sizes) - 1, shared)
         # The last mode first: XLA writes its product faster where another follows.
         axes = [layout.axis(axis) for axis in reversed(self._axes)]

@@ -84,7 +84,8 @@ def masked_softmax(logits: Tensor, mask: Tensor | None = None) -> Tensor:
     """Softmax over the valid entries of the last axis.
 
     Args:
-        logits: Tensor of any floating dtype. Computed in float32 at least: half
+        logits: Tensor of any floating dtype, finite where it is float32 or float64,
+            and within ±1e30 where there is a mask. Computed in float32 at least: half
             precision overflows where masks and large logits meet.
         mask: Optional boolean tensor that broadcasts to `logits`, `True` for the
             valid entries.
@@ -144,9 +145,10 @@ def masked_mean(
     """
     dtype = keras.backend.result_type(tensor.dtype, "float32")
     if mask is None:
-        sizes = ops.shape(tensor)
         axes = (axes,) if isinstance(axes, int) else axes
-        count = math.prod(sizes[axis] for axis in axes)
+        sizes = [ops.shape(tensor)[axis] for axis in axes]
+        # Of a symbolic tensor, sizes may be unknown.
+        count = 1 if None in sizes else math.prod(sizes)
         # Not `mean`: its gradient divides at every position, in place of once per sum.
         total = ops.sum(ops.cast(tensor, dtype), axis=axes) / ops.cast(count, dtype)
         return ops.cast(total, tensor.dtype)

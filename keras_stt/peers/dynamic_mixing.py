@@ -78,25 +78,25 @@ class DynamicMixing(GridMixer):
         self.output_dense = self._dense("output", channels, channels)
 
     def call(self, inputs: Tensor) -> Tensor:
-        mixed = self.channel(inputs)
+        mixed = self._at_positions(self.channel, inputs)
         for direction in range(2):
             mixed = mixed + self._mix_lines(inputs, direction)
-        return self.output_dense(mixed)
+        return self._at_positions(self.output_dense, mixed)
 
     def _mix_lines(self, inputs: Tensor, direction: int) -> Tensor:
         """The rows (0) or the columns (1), mixed: `(B, H, W, C)`."""
         _, height, width, channels = inputs.shape
         lines, size = ((height, width), (width, height))[direction]
         grid = (-1, height, width, self.segments)
-        x = ops.reshape(self.reduce[direction](inputs), (*grid, self.hidden_dim))
+        x = self._at_positions(self.reduce[direction], inputs)
+        x = ops.reshape(x, (*grid, self.hidden_dim))
         x = ops.transpose(x, LINES_FIRST[direction])  # (B, lines, S, size, r)
         x = ops.reshape(x, (-1, lines, self.segments, size * self.hidden_dim))
-        logits = self.generate[direction](x)
+        logits = self._at_positions(self.generate[direction], x)
         logits = ops.reshape(logits, (-1, lines, self.segments, size, size))
         weights = ops.cast(stt_ops.masked_softmax(logits), self.compute_dtype)
-        value = ops.reshape(
-            self.value[direction](inputs), (*grid, channels // self.segments)
-        )
+        value = self._at_positions(self.value[direction], inputs)
+        value = ops.reshape(value, (*grid, channels // self.segments))
         mixed = ops.einsum(PRODUCTS[direction], weights, value)
         return ops.reshape(mixed, (-1, height, width, channels))
 

@@ -62,12 +62,14 @@ class ExternalAttention(GridMixer):
     def call(self, inputs: Tensor) -> Tensor:
         sizes = ops.shape(inputs)
         x = ops.reshape(inputs, (sizes[0], -1, inputs.shape[-1]))
-        logits = self.memory_key(self.query(x))  # (B, N, S)
+        query = self._at_positions(self.query, x)
+        logits = self._at_positions(self.memory_key, query)  # (B, N, S)
         weights = ops.softmax(stt_ops.finite(logits), axis=1)
         # As the authors do: a position that no unit attends to is not divided by zero.
         weights = weights / (ops.sum(weights, axis=-1, keepdims=True) + 1e-9)
         weights = ops.cast(weights, self.compute_dtype)
-        x = self.output_dense(self.memory_value(weights))
+        x = self._at_positions(self.memory_value, weights)
+        x = self._at_positions(self.output_dense, x)
         return ops.reshape(x, sizes)
 
     def get_config(self) -> dict[str, Any]:

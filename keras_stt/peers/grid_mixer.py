@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import keras
+from keras import ops
 
-from keras_stt.typing import Shape
+from keras_stt.typing import Shape, Tensor
 
 
 class GridMixer(keras.layers.Layer):
@@ -40,6 +41,12 @@ class GridMixer(keras.layers.Layer):
         dense = keras.layers.Dense(units, dtype=self.dtype_policy, name=name, **options)
         dense.build((None, size))
         return dense
+
+    def _at_positions(self, dense: keras.layers.Dense, tensor: Tensor) -> Tensor:
+        """A dense layer at every position, as one matrix (see `STT.call`)."""
+        *outer, size = ops.shape(tensor)
+        rows = dense(ops.reshape(tensor, (-1, size)))
+        return ops.reshape(rows, (*outer, dense.units))
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
         return input_shape

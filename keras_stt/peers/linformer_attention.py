@@ -71,15 +71,16 @@ class LinformerAttention(GridMixer):
     def call(self, inputs: Tensor) -> Tensor:
         _, height, width, channels = inputs.shape
         x = ops.reshape(inputs, (-1, height * width, channels))
-        projected = self.project(ops.transpose(x, (0, 2, 1)))
+        projected = self._at_positions(self.project, ops.transpose(x, (0, 2, 1)))
         projected = ops.transpose(projected, (0, 2, 1))  # (B, 2k, C)
         for_keys, for_values = ops.split(projected, 2, axis=1)
         x = ops.dot_product_attention(
-            self._heads(self.query(x)),
-            self._heads(self.key(for_keys)),
-            self._heads(self.value(for_values)),
+            self._heads(self._at_positions(self.query, x)),
+            self._heads(self._at_positions(self.key, for_keys)),
+            self._heads(self._at_positions(self.value, for_values)),
         )
-        x = self.output_dense(ops.reshape(x, (-1, height * width, channels)))
+        x = ops.reshape(x, (-1, height * width, channels))
+        x = self._at_positions(self.output_dense, x)
         return ops.reshape(x, (-1, height, width, channels))
 
     def _heads(self, x: Tensor) -> Tensor:

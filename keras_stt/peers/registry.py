@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from keras_stt.models.mixers import Mixer
+from keras_stt.models.mixers import Mixer, self_attention_multiply_adds
 from keras_stt.peers.dynamic_mixing import DynamicMixing
 from keras_stt.peers.external_attention import ExternalAttention
 from keras_stt.peers.grid_attention import GridAttention
@@ -12,12 +12,6 @@ from keras_stt.peers.linformer_attention import LinformerAttention
 from keras_stt.peers.pooling import Pooling
 from keras_stt.peers.spatial_gating import SpatialGating
 from keras_stt.peers.token_mlp import TokenMLP
-
-
-def grid_attention_multiply_adds(grid: tuple[int, ...], width: int, heads: int) -> int:
-    """Full attention: `4·N·C² + 2·N²·C`."""
-    positions = math.prod(grid)
-    return 4 * positions * width**2 + 2 * positions**2 * width
 
 
 def token_mlp_multiply_adds(grid: tuple[int, ...], width: int, heads: int) -> int:
@@ -68,7 +62,7 @@ PEERS: dict[str, Mixer] = {
     "mha-axes": Mixer(
         "MultiHeadAttention with two attention axes",
         lambda width, heads: GridAttention(heads, name="mixer"),
-        grid_attention_multiply_adds,
+        self_attention_multiply_adds,
     ),
     "mlp-mixer": Mixer(
         "MLP along the positions (MLP-Mixer)",

@@ -62,7 +62,10 @@ class SpatialGating(GridMixer):
     def call(self, inputs: Tensor) -> Tensor:
         _, height, width, channels = inputs.shape
         x = ops.reshape(inputs, (-1, height * width, channels))
-        gate = ops.transpose(self.norm(self.gate(x)), (0, 2, 1))  # (B, C, N)
-        gate = ops.transpose(self.spatial(gate), (0, 2, 1))  # (B, N, C)
-        x = self.output_dense(self.gated(x) * gate)
+        gate = self.norm(self._at_positions(self.gate, x))
+        gate = ops.transpose(gate, (0, 2, 1))  # (B, C, N)
+        gate = self._at_positions(self.spatial, gate)
+        gate = ops.transpose(gate, (0, 2, 1))  # (B, N, C)
+        x = self._at_positions(self.gated, x) * gate
+        x = self._at_positions(self.output_dense, x)
         return ops.reshape(x, (-1, height, width, channels))

@@ -61,7 +61,8 @@ class TokenMLP(GridMixer):
         x = ops.reshape(inputs, (-1, height * width, channels))
         # Transposed once for both layers, not by each of them.
         x = ops.transpose(x, (0, 2, 1))  # (B, C, N)
-        x = self.output_dense(self.hidden(x))
+        x = self._at_positions(self.hidden, x)
+        x = self._at_positions(self.output_dense, x)
         x = ops.transpose(x, (0, 2, 1))  # (B, N, C)
         return ops.reshape(x, (-1, height, width, channels))
 

@@ -73,10 +73,10 @@ class Dense(Synthesizer):
 
     def call(self, inputs: Tensor, mask: Tensor | None = None) -> Tensor:
         pooled = self.pool(inputs, mask)  # (B, n, C)
-        size, channels = pooled.shape[1:]
+        size = self.logits_dense.units // self.num_heads
         # As one matrix, whose gradient XLA copies once (see `STT.call`).
-        hidden = self.hidden_dense(ops.reshape(pooled, (-1, channels)))  # (B·n, r)
-        logits = self.logits_dense(hidden)  # (B·n, h·n)
+        rows = ops.reshape(pooled, (-1, pooled.shape[-1]))
+        logits = self.logits_dense(self.hidden_dense(rows))  # (B·n, h·n)
         logits = ops.reshape(logits, (-1, size, self.num_heads, size))
         return ops.transpose(logits, (0, 2, 1, 3))  # (B, h, n, n)
 

@@ -47,7 +47,7 @@ def test_training_has_each_product_three_times(products):
     forward, training = floor_programs(GRID, CHANNELS, HEADS, BATCH, "float32")
     forward[0](*forward[1])
     once = sum(np.prod(size) for size in products)
-    assert once == BATCH * floor_multiply_adds(GRID, CHANNELS)
+    assert once == BATCH * floor_multiply_adds(GRID, CHANNELS, HEADS)
     products.clear()
     training[0](*training[1])
     assert len(products) == 12
@@ -56,4 +56,4 @@ def test_training_has_each_product_three_times(products):
 
 def test_a_literal():
     # 15 positions: 2·15·64 for the projections, 15·8·(3 + 5) for the modes.
-    assert floor_multiply_adds(GRID, CHANNELS) == 1920 + 960
+    assert floor_multiply_adds(GRID, CHANNELS, HEADS) == 1920 + 960

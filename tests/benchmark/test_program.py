@@ -155,3 +155,21 @@ def moved_tensorflow(layer, x, synthesizer):
 
 
 MOVED = {"jax": moved_jax, "torch": moved_torch, "tensorflow": moved_tensorflow}
+
+
+@pytest.mark.skipif(BACKEND != "jax", reason="reads XLA's program")
+def test_nothing_is_moved_in_the_floor():
+    printed = run_python(PRINT_COPIES_OF_FLOOR, backend="jax")
+    assert printed.split() == ["0", "0"]
+
+
+PRINT_COPIES_OF_FLOOR = """
+import os
+os.environ.pop("JAX_DISABLE_MOST_OPTIMIZATIONS", None)
+import jax, re
+from keras_stt.benchmark.floor import floor_programs
+for function, arguments in floor_programs((6, 10), 24, 3, 2, "float32"):
+    text = jax.jit(function).lower(*arguments).compile().as_text()
+    program = text[text.index("ENTRY"):]
+    print(len(re.findall(r"%[^ ]*(?:copy|transpose)[^ ]* = ", program)))
+"""
