@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from keras_stt.benchmark import table as bench_table
 from keras_stt.experiments.results import read_json, task_of
 from keras_stt.experiments.table import markdown_table
 
@@ -33,3 +34,32 @@ def test_committed_results_are_whole_and_name_no_folder_of_a_machine(path):
     for entry in results[task.choices].values():
         assert len(entry[task.quality]["runs"]) == len(results["settings"]["seeds"])
     assert not re.search(r"/(home|root|work|tmp|Users)/", path.read_text())
+
+
+SPEED = sorted(ROOT.glob("docs/results/speed/*/results.json"))
+
+
+@pytest.mark.parametrize("path", SPEED, ids=lambda path: path.parent.name)
+def test_committed_benchmarks_are_whole(path):
+    results = read_json(path)
+    assert results["finished"]
+    assert not re.search(r"/(home|root|work|tmp|Users)/", path.read_text())
+    table = (path.parent / "table.md").read_text()
+    assert table == bench_table.markdown_table(results)
+
+
+def test_the_page_of_the_benchmarks_shows_what_they_hold():
+    page = (ROOT / "docs/results/speed/README.md").read_text()
+    names = {"JAX": "jax", "TensorFlow": "tensorflow", "PyTorch": "torch"}
+    shown = re.findall(r"\| (\w+) \| (\d+)×\d+ \| ([\d.]+) \| ([\d.,]+) \|", page)
+    assert len(shown) == 9
+    for backend, side, *times in shown:
+        path = ROOT / "docs/results/speed" / names[backend] / "results.json"
+        rows = {
+            row["mixer"]: row
+            for row in read_json(path)["rows"]
+            if row["grid"] == [int(side)] * 2
+        }
+        for mixer, time in zip(("stt-dense", "mha"), times, strict=True):
+            found = rows[mixer]["training_ms"]
+            assert float(time.replace(",", "")) == pytest.approx(found, rel=5e-3)
