@@ -12,7 +12,12 @@ import numpy as np
 from keras_stt.experiments.comparison import Comparison
 from keras_stt.experiments.data import Images, load_classification
 from keras_stt.experiments.results import FGSM_STRENGTHS, NOISE_STRENGTHS
-from keras_stt.experiments.robustness import accuracy, fgsm_accuracy, noise_accuracy
+from keras_stt.experiments.robustness import (
+    BATCH_SIZE,
+    accuracy,
+    fgsm_accuracy,
+    noise_accuracy,
+)
 from keras_stt.experiments.training import Examples, checksum
 from keras_stt.models import MIXERS, image_classifier
 
@@ -70,7 +75,9 @@ class ClassifyComparison(Comparison):
         return accuracy(model, validation, batch_size)
 
     def measure(self, model: keras.Model, label: str) -> dict[str, Any]:
-        return _accuracies(model, self.data.test, self.progress, label)
+        # Not more at a time than in training: what fitted there fits here.
+        batch_size = min(BATCH_SIZE, self.settings.batch_size)
+        return _accuracies(model, self.data.test, batch_size, self.progress, label)
 
     def sizes(self, model: keras.Model, variant: str) -> dict[str, int]:
         settings, layer = self.settings, model.get_layer("block_0").mixer
@@ -86,21 +93,21 @@ class ClassifyComparison(Comparison):
 
 
 def _accuracies(
-    model: keras.Model, test: Images, progress: bool, label: str
+    model: keras.Model, test: Images, batch_size: int, progress: bool, label: str
 ) -> dict[str, float]:
     """Accuracy on the test images as they are, noisy, and attacked."""
     from tqdm import tqdm
 
     measures: dict[str, Callable[[], float]] = {
-        "test_accuracy": lambda: accuracy(model, test)
+        "test_accuracy": partial(accuracy, model, test, batch_size)
     }
     for sigma in NOISE_STRENGTHS:
         measures[f"accuracy_noise_{sigma:g}"] = partial(
-            noise_accuracy, model, test, sigma
+            noise_accuracy, model, test, sigma, batch_size=batch_size
         )
     for step in FGSM_STRENGTHS:
         measures[f"accuracy_fgsm_{step}_255"] = partial(
-            fgsm_accuracy, model, test, step / 255
+            fgsm_accuracy, model, test, step / 255, batch_size=batch_size
         )
     bar = tqdm(
         measures.items(),

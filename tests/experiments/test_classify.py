@@ -1,4 +1,5 @@
 import json
+from types import SimpleNamespace
 
 import keras
 import numpy as np
@@ -7,6 +8,7 @@ from samples import sample_results
 
 from keras_stt.experiments import classify, comparison
 from keras_stt.experiments.classify import ClassifyComparison
+from keras_stt.experiments.data import Images
 from keras_stt.experiments.results import TASKS
 from keras_stt.experiments.settings import ClassifySettings
 from keras_stt.models import image_classifier
@@ -299,3 +301,28 @@ def test_sizes_are_those_of_the_model(finished):
     model = image_classifier((32, 32, 3), 2, "none", (4, 4), 8, 1, 2)
     parameters = sum(int(np.prod(w.shape)) for w in model.weights)
     assert entry["parameters"]["runs"] == [parameters]
+
+
+def test_images_are_tested_in_batches_no_larger_than_in_training():
+    class Spy:
+        def __init__(self):
+            self.sizes = []
+
+        def predict_on_batch(self, images):
+            self.sizes.append(len(images))
+            return np.zeros((len(images), 2), np.float32)
+
+    spy = Spy()
+    test = Images(np.zeros((5, 4, 4, 3), np.uint8), np.zeros(5, np.int32))
+    with pytest.MonkeyPatch.context() as patch:
+        # It takes gradients of a model, which the spy is not.
+        patch.setattr(
+            classify,
+            "fgsm_accuracy",
+            lambda *_, batch_size: spy.sizes.append(batch_size),
+        )
+        of_two = ClassifyComparison.__new__(ClassifyComparison)
+        of_two.settings, of_two.progress = changed(batch_size=2), False
+        of_two.data = SimpleNamespace(test=test)
+        of_two.measure(spy, "spy")
+    assert set(spy.sizes) == {2}
