@@ -25,6 +25,11 @@ needs_linux = pytest.mark.skipif(
 )
 
 
+def quietest_peak(step):
+    """The least of three: whatever else this process does at that moment adds to it."""
+    return min(peak_step_bytes(step) for _ in range(3))
+
+
 @pytest.fixture
 def without_allocator(monkeypatch):
     """As if the backend's allocator kept no statistics: NumPy's are not in them."""
@@ -48,7 +53,7 @@ def test_known_allocation(size, thread):
 
         for _ in range(3):
             step()
-        assert peak_step_bytes(step) / MIB == pytest.approx(size, abs=4)
+        assert quietest_peak(step) / MIB == pytest.approx(size, abs=4)
 
 
 @needs_linux
@@ -62,7 +67,7 @@ def test_only_what_comes_on_top_counts():
         second = np.ones(6 * MIB, np.uint8)
         kept[0][:] = second[0]
 
-    assert peak_step_bytes(step) / MIB == pytest.approx(10, abs=4)
+    assert quietest_peak(step) / MIB == pytest.approx(10, abs=4)
 
 
 @needs_linux
@@ -95,7 +100,7 @@ def test_holes_between_live_memory_count():
     kept = []
     holes = [(some(), kept.append(np.ones(5_000, np.uint8)))[0] for _ in range(100)]
     del holes
-    peak = peak_step_bytes(lambda: sum(int(x[0]) for x in [some() for _ in range(100)]))
+    peak = quietest_peak(lambda: sum(int(x[0]) for x in [some() for _ in range(100)]))
     # 10 MB, and what glibc's arenas and the kernel's counters add: some of it anywhere.
     assert 9_000_000 <= peak <= 20_000_000
 
