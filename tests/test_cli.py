@@ -1,3 +1,4 @@
+import importlib.util
 import json
 import os
 import subprocess
@@ -7,6 +8,7 @@ import keras
 import pytest
 
 from keras_stt import __version__, cli
+from keras_stt.cli import command, compare
 
 TINY = [
     *("--mixers", "none", "--train-images", "32", "--batch-size", "16"),
@@ -130,7 +132,7 @@ def test_interrupted_says_how_to_go_on(capsys, monkeypatch):
     def interrupted(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(cli, "_check_backend", interrupted)
+    monkeypatch.setattr(command, "check_backend", interrupted)
     assert run() == 130
     assert "goes on" in capsys.readouterr().err
 
@@ -167,7 +169,7 @@ def test_help_shows_defaults_as_they_are_typed(capsys):
 
 
 def test_missing_packages_are_named(capsys, monkeypatch):
-    monkeypatch.setattr(cli, "COMPARE_PACKAGES", ("no_such_package",))
+    monkeypatch.setattr(compare, "COMPARE_PACKAGES", ("no_such_package",))
     assert run() == 2
     error = capsys.readouterr().err
     assert "no_such_package" in error
@@ -176,16 +178,16 @@ def test_missing_packages_are_named(capsys, monkeypatch):
 
 def test_another_backend_starts_the_command_anew(monkeypatch):
     running = keras.backend.backend()
-    other = next(backend for backend in cli.BACKENDS if backend != running)
+    other = next(backend for backend in command.BACKENDS if backend != running)
     started = []
 
     def execv(*call):
-        started.append((call, cli.os.environ["KERAS_BACKEND"]))
+        started.append((call, os.environ["KERAS_BACKEND"]))
         raise SystemExit(0)
 
     monkeypatch.setenv("KERAS_BACKEND", running)
-    monkeypatch.setattr(cli.os, "execv", execv)
-    monkeypatch.setattr(cli.importlib.util, "find_spec", lambda name: name)
+    monkeypatch.setattr(os, "execv", execv)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: name)
     with pytest.raises(SystemExit):
         run("--backend", other)
     arguments = ["-m", "keras_stt", "compare", "classify", "--backend", other]
@@ -202,7 +204,7 @@ def test_version_by_module():
 
 def test_folders_of_the_machine_stay_out_of_the_record():
     arguments = ["compare", "--data-dir", "/somewhere/data", "--seeds", "0"]
-    recorded = cli._command(arguments)
+    recorded = command.recorded(arguments)
     assert recorded == "keras-stt compare --data-dir DIR --seeds 0"
 
 
@@ -273,7 +275,7 @@ def test_bench_starts_itself_with_memory_that_is_kept(monkeypatch):
         started.append(call)
         raise SystemExit(0)
 
-    monkeypatch.setattr(cli.os, "execv", execv)
+    monkeypatch.setattr(os, "execv", execv)
     monkeypatch.setenv("MALLOC_ARENA_MAX", "7")
     for name in ("MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_"):
         # Set first, so that they are unset again behind the test.
@@ -283,5 +285,5 @@ def test_bench_starts_itself_with_memory_that_is_kept(monkeypatch):
         cli.main(list(BENCH))
     assert started == [(sys.executable, [sys.executable, "-m", "keras_stt", *BENCH])]
     # What the user has chosen stays.
-    assert cli.os.environ["MALLOC_ARENA_MAX"] == "7"
-    assert int(cli.os.environ["MALLOC_TRIM_THRESHOLD_"]) > 2**32
+    assert os.environ["MALLOC_ARENA_MAX"] == "7"
+    assert int(os.environ["MALLOC_TRIM_THRESHOLD_"]) > 2**32
