@@ -1,0 +1,351 @@
+"""Makes the notebooks of the course from their sources.
+
+A source, `src/NN_name.py` (jupytext's py:percent), holds a notebook with its solutions.
+Cells are told apart by tags:
+
+    solution   in the student's notebook without what `# <solution>` marks
+    check      looks at the learner's answer, and raises an error if it is wrong
+    wrong      a wrong answer, which the check must refuse; in no notebook
+
+A source becomes `NN_name.ipynb`, executed, its solutions folded, and
+`student/NN_name.ipynb`, not executed. Neither is edited by hand.
+
+    python tutorials/build.py write [NN …]    makes notebooks, executed in full
+    python tutorials/build.py check [NN …]    fails where they differ from their sources
+    python tutorials/build.py run [NN …] [--fast] [--record]    executes, writes nothing
+"""
+
+from __future__ import annotations
+
+import argparse
+import base64
+import io
+import json
+import os
+import platform
+import re
+import subprocess
+import sys
+import time
+from copy import deepcopy
+from pathlib import Path
+
+import jupytext
+import nbformat
+from nbclient import NotebookClient
+from nbclient.exceptions import CellExecutionError
+from nbformat import NotebookNode
+from PIL import Image
+
+COURSE = Path(__file__).resolve().parent
+SOURCES = sorted(COURSE.glob("src/*.py"))
+TIMES = COURSE / "times.json"
+STUB = "# your code here"
+MINUTES = {True: 1, False: 5}
+"""What a notebook may take, in a rehearsal (fast) and in full."""
+
+#: Traces of the machine or of a terminal, which a reader should not see.
+DEBRIS = {
+    "a path of this machine": re.compile(
+        rf"/(home|root|tmp|Users|work)/|{re.escape(str(COURSE.parent))}"
+    ),
+    "a warning": re.compile(r"\w*Warning\b"),
+    "a progress bar": re.compile("\r|\x08|━━|█"),
+    "an error": re.compile("Traceback"),
+}
+
+_EXPECT_REFUSAL = '''
+def _expect_refusal(answer, check):
+    """A wrong answer must not pass the check."""
+    import contextlib, io
+    import matplotlib.pyplot as plt
+    names = dict(globals())
+    with contextlib.redirect_stdout(io.StringIO()):
+        exec(answer, names)
+        try:
+            exec(check, names)
+        except Exception as error:
+            plt.close("all")
+            if isinstance(error, AssertionError) or "..." in answer:
+                return
+            raise
+    raise RuntimeError("This wrong answer passes the check:\\n" + answer)
+'''
+
+
+def source(path: Path) -> NotebookNode:
+    """A source as a notebook, with cell numbers that change with the cells only."""
+    notebook = jupytext.reads(path.read_text(), fmt="py:percent")
+    cells = []
+    for cell in notebook.cells:
+        kept = nbformat.v4.new_code_cell if cell.cell_type == "code" else None
+        make = kept or nbformat.v4.new_markdown_cell
+        cells.append(make(cell.source, id=f"cell-{len(cells)}"))
+        cells[-1].metadata["tags"] = list(cell.metadata.get("tags", []))
+    kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
+    return nbformat.v4.new_notebook(
+        cells=cells,
+        metadata={"kernelspec": kernel, "language_info": {"name": "python"}},
+    )
+
+
+def teacher(path: Path) -> NotebookNode:
+    """The notebook with folded solutions, not executed yet."""
+    notebook = source(path)
+    notebook.cells = [cell for cell in notebook.cells if not has(cell, "wrong")]
+    for cell in notebook.cells:
+        if has(cell, "solution"):
+            cell.source = f"# @title Solution\n{solved(cell.source)}"
+            # Folded in Jupyter, and in Colab.
+            cell.metadata |= {"jupyter": {"source_hidden": True}, "cellView": "form"}
+    return notebook
+
+
+def student(path: Path) -> NotebookNode:
+    """The notebook with the learner's work still to do."""
+    notebook = source(path)
+    notebook.cells = [cell for cell in notebook.cells if not has(cell, "wrong")]
+    for cell in notebook.cells:
+        if has(cell, "solution"):
+            cell.source = unsolved(cell.source)
+    return notebook
+
+
+def rehearsal(path: Path) -> NotebookNode:
+    """The notebook with every wrong answer, and no answer, tried before the right one.
+
+    Raises:
+        ValueError: If a solution has no check, or no wrong answer.
+    """
+    notebook = source(path)
+    cells: list[NotebookNode] = []
+    pending: list[str] = []
+    for cell in notebook.cells:
+        if has(cell, "solution"):
+            if pending:
+                raise ValueError(f"{path.name}: a solution without a check")
+            pending = [unsolved(cell.source)]
+            cells.append(cell)
+            cell.source = solved(cell.source)
+        elif has(cell, "wrong"):
+            pending.append(cell.source)
+        else:
+            if has(cell, "check"):
+                if len(pending) < 2:
+                    raise ValueError(f"{path.name}: a check without a wrong answer")
+                tries = [f"_expect_refusal({text!r}, {cell.source!r})\n" for text in pending]
+                cells.append(nbformat.v4.new_code_cell("".join(tries)))
+                pending = []
+            cells.append(cell)
+    if pending:
+        raise ValueError(f"{path.name}: a solution without a check")
+    notebook.cells = [nbformat.v4.new_code_cell(_EXPECT_REFUSAL), *cells]
+    return notebook
+
+
+def has(cell: NotebookNode, tag: str) -> bool:
+    """Whether a cell has a tag."""
+    return tag in cell.metadata.get("tags", [])
+
+
+def solved(text: str) -> str:
+    """A solution without the marks."""
+    text = re.sub(r"^ *# </?solution>\n?", "", text, flags=re.MULTILINE)
+    return re.sub(r"  # <solution>$", "", text, flags=re.MULTILINE).rstrip("\n")
+
+
+def unsolved(text: str) -> str:
+    """A solution with a gap where its marks are.
+
+    `name = answer  # <solution>` keeps the name; of a block between `# <solution>` and
+    `# </solution>` nothing is kept.
+    """
+    gap = rf"\1...  {STUB}"
+    text = re.sub(
+        r"^( *)# <solution>\n.*?# </solution>$", gap, text, flags=re.MULTILINE | re.DOTALL
+    )
+    gapped = re.sub(r"^( *(?:[^\n=]+ = |return ))[^\n]*  # <solution>$", gap, text, flags=re.MULTILINE)
+    if STUB not in gapped:
+        raise ValueError(f"A solution must mark what is left out. Received:\n{text}")
+    return gapped
+
+
+def execute(notebook: NotebookNode, folder: Path, fast: bool) -> float:
+    """Executes a notebook in place, in a folder, and says how many seconds it took."""
+    os.environ["FAST"] = "1" if fast else ""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    start = time.perf_counter()
+    client = NotebookClient(
+        notebook,
+        timeout=60 * 20,
+        kernel_name="python3",
+        # What libraries in C++ say goes to the terminal, and not into a cell.
+        extra_arguments=["--IPKernelApp.capture_fd_output=False"],
+        resources={"metadata": {"path": str(folder)}},
+    )
+    client.execute(stderr=subprocess.DEVNULL)
+    return time.perf_counter() - start
+
+
+def published(notebook: NotebookNode) -> NotebookNode:
+    """An executed notebook without what changes from run to run for no reason."""
+    for cell in notebook.cells:
+        cell.metadata.pop("execution", None)
+        for output in cell.get("outputs", []):
+            data = output.get("data", {})
+            if "image/png" in data:
+                data["image/png"] = smaller(data["image/png"])
+    notebook.metadata["language_info"] = {"name": "python"}
+    return notebook
+
+
+def smaller(png: str) -> str:
+    """A PNG with a palette: a third of the size, and nobody sees the difference."""
+    picture = Image.open(io.BytesIO(base64.b64decode(png))).convert("RGB")
+    raw = io.BytesIO()
+    picture.quantize(256, dither=Image.Dither.NONE).save(raw, "png", optimize=True)
+    return base64.b64encode(raw.getvalue()).decode()
+
+
+def problems(notebook: NotebookNode) -> list[str]:
+    """What a reader of an executed notebook should not see."""
+    found = []
+    for number, cell in enumerate(notebook.cells):
+        if cell.cell_type != "code":
+            continue
+        if cell.source.strip() and cell.execution_count is None:
+            found.append(f"cell {number}: not executed")
+        for output in cell.outputs:
+            text = json.dumps(
+                {k: v for k, v in output.items() if k != "data"}, ensure_ascii=False
+            )
+            for kind, data in output.get("data", {}).items():
+                text += "" if kind.startswith("image/png") else str(data)
+            if output.get("name") == "stderr":
+                found.append(f"cell {number}: an error stream: {output['text'][:200]}")
+            plain = text.replace("\\r", "\r")
+            found += [
+                f"cell {number}: {name}: {pattern.search(plain)[0]!r}"
+                for name, pattern in DEBRIS.items()
+                if pattern.search(plain)
+            ]
+    return found
+
+
+def drift(path: Path) -> list[str]:
+    """In what the notebooks of a source differ from it."""
+    found = []
+    for made, expected in (
+        (COURSE / f"{path.stem}.ipynb", teacher(path)),
+        (COURSE / "student" / f"{path.stem}.ipynb", student(path)),
+    ):
+        name = made.relative_to(COURSE)
+        if not made.exists():
+            found.append(f"{name}: missing")
+            continue
+        there = nbformat.read(made, as_version=4)
+        if _contents(there) != _contents(expected):
+            found.append(f"{name}: not what its source says")
+        if made.parent == COURSE:
+            found += [f"{name}: {problem}" for problem in problems(there)]
+        elif any(cell.get("outputs") for cell in there.cells):
+            found.append(f"{name}: has outputs")
+    return found
+
+
+def _contents(notebook: NotebookNode) -> list[tuple[str, str, dict]]:
+    return [(c.cell_type, c.source, dict(c.metadata)) for c in notebook.cells]
+
+
+def write(path: Path) -> None:
+    """Makes both notebooks of a source."""
+    for notebook, made in (
+        (teacher(path), COURSE / f"{path.stem}.ipynb"),
+        (student(path), COURSE / "student" / f"{path.stem}.ipynb"),
+    ):
+        if made.parent == COURSE:
+            seconds = execute(notebook, COURSE, fast=False)
+            notebook = published(notebook)
+            wrong = problems(notebook)
+            print(f"{made.name}: {seconds:.0f} s", *wrong, sep="\n  ", flush=True)
+        made.parent.mkdir(exist_ok=True)
+        nbformat.write(notebook, made)
+
+
+def run(path: Path, fast: bool) -> float:
+    """Executes a source with its wrong answers, in the folder of the notebooks."""
+    print(f"{path.stem} on {backend()} …", end=" ", flush=True)
+    seconds = execute(rehearsal(path), COURSE, fast)
+    late = " (too long)" if seconds > 60 * MINUTES[fast] else ""
+    print(f"{seconds:.0f} s{late}", flush=True)
+    return seconds
+
+
+def record(seconds: dict[str, float]) -> None:
+    """Keeps the measured times, by backend, with what they were measured on."""
+    from keras_stt.experiments.results import environment
+
+    times = json.loads(TIMES.read_text()) if TIMES.exists() else {}
+    known = times.get(backend(), {}).get("seconds", {})
+    times[backend()] = {
+        "command": f"KERAS_BACKEND={backend()} python tutorials/build.py run --record",
+        "python": platform.python_version(),
+        **environment(backend()),
+        "seconds": known | {name: round(taken) for name, taken in seconds.items()},
+    }
+    TIMES.write_text(json.dumps(times, indent=1, sort_keys=True) + "\n")
+
+
+def times_table() -> str:
+    """The measured times as a table in Markdown, a row per notebook."""
+    times = json.loads(TIMES.read_text())
+    names = {"tensorflow": "TensorFlow", "jax": "JAX", "torch": "PyTorch"}
+    known = [name for name in names if name in times]
+    lines = [
+        "| notebook | " + " | ".join(f"{names[name]} (s)" for name in known) + " |",
+        "| :-- |" + " --: |" * len(known),
+    ]
+    for path in SOURCES:
+        cells = [times[name]["seconds"].get(path.stem, "–") for name in known]
+        lines.append(f"| {path.stem} | " + " | ".join(map(str, cells)) + " |")
+    return "\n".join(lines)
+
+
+def backend() -> str:
+    """The backend that the notebooks will run on."""
+    return os.environ.setdefault("KERAS_BACKEND", "jax")
+
+
+def main() -> int:
+    """Runs the command line."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("command", choices=("write", "check", "run"))
+    parser.add_argument("numbers", nargs="*", metavar="NN", help="all by default")
+    parser.add_argument("--fast", action="store_true", help="a rehearsal in seconds")
+    parser.add_argument("--record", action="store_true", help="keep the times")
+    options = parser.parse_args()
+    chosen = [
+        path
+        for path in SOURCES
+        if not options.numbers or path.stem[:2] in options.numbers
+    ]
+    failed: list[str] = []
+    seconds = {}
+    for path in chosen:
+        try:
+            if options.command == "check":
+                failed += drift(path)
+            elif options.command == "write":
+                write(path)
+            else:
+                seconds[path.stem] = run(path, options.fast)
+        except CellExecutionError as error:
+            failed.append(f"{path.name}:\n{error}")
+    if options.record:
+        record(seconds)
+    print(*failed, sep="\n")
+    return bool(failed)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
