@@ -119,25 +119,25 @@ def rehearsal(path: Path) -> NotebookNode:
     """
     notebook = source(path)
     cells: list[NotebookNode] = []
-    pending: list[str] = []
+    at, answers = 0, list[str]()
     for cell in notebook.cells:
+        if has(cell, "wrong"):
+            answers.append(cell.source)
+            continue
         if has(cell, "solution"):
-            if pending:
+            if answers:
                 raise ValueError(f"{path.name}: a solution without a check")
-            pending = [unsolved(cell.source)]
-            cells.append(cell)
+            at, answers = len(cells), [unsolved(cell.source)]
             cell.source = solved(cell.source)
-        elif has(cell, "wrong"):
-            pending.append(cell.source)
-        else:
-            if has(cell, "check"):
-                if len(pending) < 2:
-                    raise ValueError(f"{path.name}: a check without a wrong answer")
-                tries = [f"_expect_refusal({text!r}, {cell.source!r})\n" for text in pending]
-                cells.append(nbformat.v4.new_code_cell("".join(tries)))
-                pending = []
-            cells.append(cell)
-    if pending:
+        elif has(cell, "check"):
+            if len(answers) < 2:
+                raise ValueError(f"{path.name}: a check without a wrong answer")
+            tries = [f"_expect_refusal({it!r}, {cell.source!r})" for it in answers]
+            # Before the solution: what it defines must not help.
+            cells.insert(at, nbformat.v4.new_code_cell("\n".join(tries)))
+            answers = []
+        cells.append(cell)
+    if answers:
         raise ValueError(f"{path.name}: a solution without a check")
     notebook.cells = [nbformat.v4.new_code_cell(_EXPECT_REFUSAL), *cells]
     return notebook
@@ -162,9 +162,17 @@ def unsolved(text: str) -> str:
     """
     gap = rf"\1...  {STUB}"
     text = re.sub(
-        r"^( *)# <solution>\n.*?# </solution>$", gap, text, flags=re.MULTILINE | re.DOTALL
+        r"^( *)# <solution>\n.*?# </solution>$",
+        gap,
+        text,
+        flags=re.MULTILINE | re.DOTALL,
     )
-    gapped = re.sub(r"^( *(?:[^\n=]+ = |return ))[^\n]*  # <solution>$", gap, text, flags=re.MULTILINE)
+    gapped = re.sub(
+        r"^( *(?:[^\n=]+ = |return ))[^\n]*  # <solution>$",
+        gap,
+        text,
+        flags=re.MULTILINE,
+    )
     if STUB not in gapped:
         raise ValueError(f"A solution must mark what is left out. Received:\n{text}")
     return gapped

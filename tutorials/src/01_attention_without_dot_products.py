@@ -45,7 +45,7 @@ def show(axes, values, title="", **how):
     axes.set(title=title, xticks=[], yticks=[])
 
 
-picture = render(scene(0, "train", 3)) / 255
+picture = render(scene(0, "train", 4)) / 255
 figure, (left, right) = plt.subplots(1, 2, figsize=(6, 2.9))
 show(left, picture, "what you see")
 show(right, picture, "8×8 positions")
@@ -66,8 +66,21 @@ figure, axes = plt.subplots(figsize=(6, 3.2))
 axes.add_patch(plt.Rectangle((0, 0), n * n, n * n, color="#111111"))
 for corner in (300, 400):
     axes.add_patch(plt.Rectangle((n * n + corner, 500), n, n, color="#1E4CD8"))
-axes.text(n * n / 2, n * n / 2, f"self-attention\n{n**4:,} weights", color="white", ha="center")
-axes.text(n * n + 370, 420, f"STT\n2 × {n**2:,} weights", ha="center", va="top", color="#1E4CD8")
+axes.text(
+    n * n / 2,
+    n * n / 2,
+    f"self-attention\n{n**4:,} weights",
+    color="white",
+    ha="center",
+)
+axes.text(
+    n * n + 370,
+    420,
+    f"STT\n2 × {n**2:,} weights",
+    ha="center",
+    va="top",
+    color="#1E4CD8",
+)
 axes.set(xlim=(0, 2 * n * n), ylim=(0, n * n), aspect="equal")
 axes.axis("off")
 plt.show()
@@ -266,7 +279,9 @@ for axis, size in enumerate(tensor.shape):
     result = mode_product(tensor, matrix, axis)
     assert np.shape(result) == tensor.shape, f"axis {axis}: shape {np.shape(result)}"
     letters = "abcd".replace("abcd"[axis], "z")
-    expected = np.einsum(f"y{'abcd'[axis]},abcd->{letters.replace('z', 'y')}", matrix, tensor)
+    expected = np.einsum(
+        f"y{'abcd'[axis]},abcd->{letters.replace('z', 'y')}", matrix, tensor
+    )
     assert np.allclose(result, expected), f"axis {axis}: other numbers than expected"
 print("Right.")
 
@@ -478,9 +493,13 @@ smallest_side = 128  # a factor of 84
 # %% tags=["check"]
 for side in (4, 32):
     counted = keras_stt.models.MIXERS["mha"].multiply_adds((side, side), 64, 4)
-    assert mha_multiply_adds(side, 64) == counted, f"mha at {side}: expected {counted:,}"
+    assert mha_multiply_adds(side, 64) == counted, (
+        f"mha at {side}: expected {counted:,}"
+    )
     counted = keras_stt.models.MIXERS["stt-random"].multiply_adds((side, side), 64, 4)
-    assert stt_multiply_adds(side, 64) == counted, f"STT at {side}: expected {counted:,}"
+    assert stt_multiply_adds(side, 64) == counted, (
+        f"STT at {side}: expected {counted:,}"
+    )
 
 
 def ratio(side):
@@ -488,9 +507,13 @@ def ratio(side):
     return mha_multiply_adds(side, 64) / stt_multiply_adds(side, 64)
 
 
-assert ratio(smallest_side) >= 100, f"at {smallest_side} it is {ratio(smallest_side):.0f}"
+assert ratio(smallest_side) >= 100, (
+    f"at {smallest_side} it is {ratio(smallest_side):.0f}"
+)
 assert ratio(smallest_side / 2) < 100, "half of it would do"
-print(f"Right: {ratio(smallest_side):.0f} times fewer at {smallest_side}×{smallest_side}.")
+print(
+    f"Right: {ratio(smallest_side):.0f} times fewer at {smallest_side}×{smallest_side}."
+)
 
 # %%
 figure, axes = plt.subplots(figsize=(6, 3.2))
@@ -498,7 +521,9 @@ for count, name, color, marker in (
     (mha_multiply_adds, "self-attention", "#111111", "v"),
     (stt_multiply_adds, "STT", "#1E4CD8", "o"),
 ):
-    axes.loglog(sides, [count(int(s), 64) for s in sides], f"{marker}-", color=color, label=name)
+    axes.loglog(
+        sides, [count(int(s), 64) for s in sides], f"{marker}-", color=color, label=name
+    )
 axes.set(xlabel="side of the grid (positions)", ylabel="multiply-adds per image")
 axes.set_xticks(sides, map(str, sides))
 axes.minorticks_off()
