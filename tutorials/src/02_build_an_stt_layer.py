@@ -479,7 +479,7 @@ def compare_pictures(results):
     for line, (name, (model, _)) in zip(panels[1:], results.items()):
         for axes, value in zip(line, model.predict(pictures[:4], verbose=0)):
             show(axes, np.clip(value, 0, 1))
-        line[0].set_ylabel(name)
+        line[0].set_ylabel(name.replace(", ", ",\n"))
     plt.show()
 
 

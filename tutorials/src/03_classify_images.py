@@ -236,7 +236,7 @@ for name, fitted in curves.items():
     )
 axes.axhline(50, color="#B9BEC5", linewidth=0.8)
 axes.set(xlabel="epoch", ylabel="training accuracy (%)", xticks=range(1, EPOCHS + 1))
-axes.legend()
+axes.legend(loc="center right")
 plt.show()
 
 # %% [markdown]
@@ -387,9 +387,10 @@ for name in ("stt-random", "mha", "none"):
     print(f"{name:10} {100 * share:.1f} % of the test images")
 
 # %% [markdown]
-# ### One seed is no evidence
+# ### One short run is no evidence
 #
-# Would another seed turn the order round? You cannot know from one run. Below is the real
+# What does this order say? Nothing yet: it is one seed, a fraction of the images, and one
+# learning rate for all. Random has to find its matrices by gradient steps and starts slowly. Below is the real
 # comparison: all 45,000 training images, six epochs, each mixer at the best of four learning
 # rates, **three seeds**. It took hours on two cores, so the notebook loads the committed
 # result file. It was made by
