@@ -255,8 +255,8 @@ axes.set_ylabel("attention from one object\non the other one (%)")
 plt.show()
 
 # %% [markdown]
-# A bar per head. The heads of `mha` put up to twice the even share on the other object. Those
-# of STT stay near the even share: they do not search. That was to be expected. A row of
+# A bar per head. Some heads of `mha` put two to three times the even share on the other
+# object. Those of STT stay near the even share: they do not search. That was to be expected. A row of
 # STT's matrix is made by one position alone, which cannot know where the other object is.
 #
 # ## What Random learned
@@ -283,7 +283,7 @@ plt.show()
 
 # %% [markdown]
 # No neat rule of distance, and none is needed here: objects can be anywhere. On photographs,
-# where near things belong together, such a curve falls. (Try it in exercise 3 of notebook 8.)
+# where near things belong together, one would expect such a curve to fall.
 #
 # ## What Dense adds
 #
@@ -314,8 +314,7 @@ panels[1, 0].set_ylabel("columns, head 2")
 plt.show()
 
 # %% [markdown]
-# So the matrices do react to the image: bands appear where an object is. Does the model
-# *need* that?
+# So the matrices do react: bands come and go with the image. Does the model *need* that?
 #
 # ## Take it away
 #
