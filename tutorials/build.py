@@ -10,7 +10,7 @@ Cells are told apart by tags:
 A source becomes `NN_name.ipynb`, executed, its solutions folded, and
 `student/NN_name.ipynb`, not executed. Neither is edited by hand.
 
-    python tutorials/build.py write [NN …]    makes notebooks, executed in full
+    python tutorials/build.py write [NN …]    makes notebooks; executes changed code
     python tutorials/build.py check [NN …]    fails where they differ from their sources
     python tutorials/build.py run [NN …] [--fast] [--record]    executes, writes nothing
 """
@@ -27,7 +27,6 @@ import re
 import subprocess
 import sys
 import time
-from copy import deepcopy
 from pathlib import Path
 
 import jupytext
@@ -112,7 +111,7 @@ def student(path: Path) -> NotebookNode:
 
 
 def rehearsal(path: Path) -> NotebookNode:
-    """The notebook with every wrong answer, and no answer, tried before the right one.
+    """The notebook in which wrong answers, and none, are tried before the right one.
 
     Raises:
         ValueError: If a solution has no check, or no wrong answer.
@@ -265,19 +264,34 @@ def _contents(notebook: NotebookNode) -> list[tuple[str, str, dict]]:
     return [(c.cell_type, c.source, dict(c.metadata)) for c in notebook.cells]
 
 
-def write(path: Path) -> None:
-    """Makes both notebooks of a source."""
-    for notebook, made in (
-        (teacher(path), COURSE / f"{path.stem}.ipynb"),
-        (student(path), COURSE / "student" / f"{path.stem}.ipynb"),
-    ):
-        if made.parent == COURSE:
-            seconds = execute(notebook, COURSE, fast=False)
-            notebook = published(notebook)
-            wrong = problems(notebook)
-            print(f"{made.name}: {seconds:.0f} s", *wrong, sep="\n  ", flush=True)
-        made.parent.mkdir(exist_ok=True)
-        nbformat.write(notebook, made)
+def write(path: Path, anew: bool) -> list[str]:
+    """Makes both notebooks of a source, and says what readers should not see.
+
+    Where no code has changed, the outputs that are there are kept.
+    """
+    made = COURSE / f"{path.stem}.ipynb"
+    notebook = teacher(path)
+    if anew or not keep_outputs(notebook, made):
+        print(f"{made.name} …", end=" ", flush=True)
+        print(f"{execute(notebook, COURSE, fast=False):.0f} s", flush=True)
+        notebook = published(notebook)
+    nbformat.write(notebook, made)
+    (COURSE / "student").mkdir(exist_ok=True)
+    nbformat.write(student(path), COURSE / "student" / made.name)
+    return [f"{made.name}: {problem}" for problem in problems(notebook)]
+
+
+def keep_outputs(notebook: NotebookNode, made: Path) -> bool:
+    """Takes the outputs of an earlier execution, if it was one of the same code."""
+    if not made.exists():
+        return False
+    old = [c for c in nbformat.read(made, as_version=4).cells if c.cell_type == "code"]
+    new = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    if [cell.source for cell in old] != [cell.source for cell in new]:
+        return False
+    for cell, known in zip(new, old, strict=True):
+        cell.outputs, cell.execution_count = known.outputs, known.execution_count
+    return True
 
 
 def run(path: Path, fast: bool) -> float:
@@ -330,6 +344,9 @@ def main() -> int:
     parser.add_argument("command", choices=("write", "check", "run"))
     parser.add_argument("numbers", nargs="*", metavar="NN", help="all by default")
     parser.add_argument("--fast", action="store_true", help="a rehearsal in seconds")
+    parser.add_argument(
+        "--anew", action="store_true", help="execute what is there, too"
+    )
     parser.add_argument("--record", action="store_true", help="keep the times")
     options = parser.parse_args()
     chosen = [
@@ -344,7 +361,7 @@ def main() -> int:
             if options.command == "check":
                 failed += drift(path)
             elif options.command == "write":
-                write(path)
+                failed += write(path, options.anew)
             else:
                 seconds[path.stem] = run(path, options.fast)
         except CellExecutionError as error:

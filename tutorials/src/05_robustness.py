@@ -273,7 +273,7 @@ epsilon = 8 / 255
 figure, panels = plt.subplots(2, 4, figsize=(7, 3.6))
 for line, name in zip(panels, models):
     after = under_attack(name, epsilon)
-    difference = 0.5 + (after - test_images) / (2 * epsilon)
+    difference = np.clip(0.5 + (after - test_images) / (2 * epsilon), 0, 1)
     told = models[name].predict(after[:4], verbose=0).argmax(axis=-1)
     shown = (test_images[2], difference[2], after[2], after[3])
     titles = ("image", "the step, enlarged", f"told: {list(COLOURS)[told[2]]}")
