@@ -16,12 +16,15 @@ KEEP := MALLOC_MMAP_THRESHOLD_=4000000000 MALLOC_TRIM_THRESHOLD_=8000000000
 # Tests run side by side, a file at a time: its fixtures are made once.
 PROCESSES ?= --numprocesses auto --maxprocesses 4 --dist loadfile
 
-.PHONY: help demo test lint format clean
+.PHONY: help demo test tutorials notebooks lab lint format clean
 .DEFAULT_GOAL := help
 
 help:
 	@echo "make demo                      STT against MultiHeadAttention on scenes (10 minutes)"
 	@echo "make test                      the tests, on BACKENDS=\"$(BACKENDS)\""
+	@echo "make tutorials                 runs the notebooks of the course, quickly; FULL=1: in full"
+	@echo "make notebooks                 makes the notebooks from tutorials/src"
+	@echo "make lab                       opens the course in JupyterLab"
 	@echo "make lint                      ruff and mypy"
 	@echo "make format                    ruff, with its fixes"
 
@@ -55,6 +58,20 @@ test: .venv/installed $(if $(filter torch,$(BACKENDS)),.venv/installed-torch)
 	    || exit 1; \
 	  selected="-m not(backend_free)"; \
 	done
+
+# Every notebook, with wrong answers to its exercises, on each backend. ONLY="01 07": these.
+tutorials: .venv/installed $(if $(filter torch,$(BACKENDS)),.venv/installed-torch)
+	$(BIN)/python tutorials/build.py check $(ONLY)
+	@for backend in $(BACKENDS); do \
+	  KERAS_BACKEND=$$backend $(BIN)/python tutorials/build.py run $(ONLY) \
+	    $(if $(FULL),--record,--fast) || exit 1; \
+	done
+
+notebooks: .venv/installed
+	$(BIN)/python tutorials/build.py write $(ONLY)
+
+lab: .venv/installed
+	$(BIN)/jupyter lab tutorials
 
 lint: .venv/installed
 	$(BIN)/ruff check .

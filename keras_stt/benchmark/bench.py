@@ -36,6 +36,8 @@ from __future__ import annotations
 import dataclasses
 import gc
 import json
+import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -112,10 +114,18 @@ class Bench:
 
         rows = self._results["rows"]
         done = {tuple(row["grid"]) for row in rows}
-        for grid, batch in self.settings.rounds:
+        rounds = self.settings.rounds
+        for number, (grid, batch) in enumerate(rounds, 1):
             if grid not in done:
+                began = time.monotonic()
                 rows += measure_grid(self.settings, grid, batch, self.progress)
                 self._write()
+                if self.progress:
+                    print(
+                        f"[{number}/{len(rounds)}] {grid[0]}×{grid[1]}: measured "
+                        f"({time.monotonic() - began:.0f} s)",
+                        file=sys.stderr,
+                    )
                 # A grid's layers and tensors must not be there while the next is timed.
                 keras.backend.clear_session()
                 gc.collect()

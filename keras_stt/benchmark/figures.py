@@ -78,7 +78,8 @@ def growth(results: Results, quantities: list[str]) -> Figure | None:
         figure = Figure(figsize=(7.0 if len(quantities) > 1 else 5.0, 4.8))
         panels = figure.subplots(1, len(quantities), squeeze=False)[0]
         right = 0.7 if len(quantities) > 1 else 0.6
-        figure.subplots_adjust(0.09, 0.15, right, 0.92, wspace=0.38)
+        left = 0.09 if len(quantities) > 1 else 0.14
+        figure.subplots_adjust(left, 0.16, right, 0.92, wspace=0.38)
         ends: dict[str, tuple[float, float]] = {}
         for axes, quantity in zip(panels, quantities, strict=True):
             ends = _lines(axes, results, quantity)

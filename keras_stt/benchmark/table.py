@@ -18,6 +18,13 @@ _HEADS = (
 )
 
 
+#: What the others are compared with.
+_STT = "stt-dense"
+
+#: Below so many calls a median is a rough one.
+_FEW_CALLS = 10
+
+
 def terminal_table(results: Results) -> str:
     """The benchmark as aligned plain text.
 
@@ -115,6 +122,7 @@ def notes(results: Results) -> list[str]:
         "Multiply-adds are counted for one example, forward. The floor is the matrix "
         "products of STT alone, in one program."
     ]
+    lines += _against_stt(results) + _doubts(results)
     training, memory = slopes(results, "training_ms"), slopes(results, "peak_bytes")
     if training:
         told = "; ".join(
@@ -124,12 +132,51 @@ def notes(results: Results) -> list[str]:
         )
         lines.append(
             "Training time (memory) per example grows with the number of positions to "
-            f"the power of: {told}."
+            f"the power of: {told}. Small grids pay what a call costs whatever its "
+            "size, so a slope of time can be less than that of the multiply-adds."
         )
     failed = [row for row in results["rows"] if row["error"]]
     lines += [
         f"{row['mixer']} at {_size(row['grid'])}: {row['error']}." for row in failed
     ]
+    return lines
+
+
+def _against_stt(results: Results) -> list[str]:
+    """How many times as long as STT's the training steps take."""
+    lines = []
+    for grid in grids(results):
+        times = {
+            row["mixer"]: row["training_ms"]
+            for row in rows_of(results, grid)
+            if row["training_ms"] and row["mixer"] != FLOOR
+        }
+        if len(times) > 1 and (ours := times.pop(_STT, None)):
+            told = ", ".join(
+                f"{mixer} {_number(taken / ours)}" for mixer, taken in times.items()
+            )
+            lines.append(f"Training steps at {_size(grid)}, {_STT} being 1: {told}.")
+    return lines
+
+
+def _doubts(results: Results) -> list[str]:
+    """Which numbers are to be taken with care."""
+    lines = []
+    few = [
+        f"{row['mixer']} at {_size(row['grid'])}"
+        for row in results["rows"]
+        if row["training_ms"] and row["training_calls"] < _FEW_CALLS
+    ]
+    if few:
+        lines.append(
+            f"Fewer than {_FEW_CALLS} training steps were timed of {', '.join(few)}; "
+            "more --seconds bring more."
+        )
+    if any(row["peak_bytes"] == 0 for row in results["rows"]):
+        lines.append(
+            "A peak of 0 is less than the allocator lets one see; it is no part of "
+            "slopes and figures."
+        )
     return lines
 
 

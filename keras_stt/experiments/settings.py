@@ -277,13 +277,23 @@ def check_folder(folder: Path, expected: dict[str, Any]) -> None:
     held = read_json(path)
     if not isinstance(held, dict):
         held = {"task": held}
-    differing = [key for key in expected if held.get(key) != expected[key]]
+    wanted, found = _leaves(expected), _leaves(held)
+    differing = [key for key in wanted if found.get(key) != wanted[key]]
     if differing:
-        wanted, found = (
+        here, there = (
             ", ".join(f"{key}={values.get(key)}" for key in differing)
-            for values in (expected, held)
+            for values in (wanted, found)
         )
         raise ValueError(
-            "The output folder must be new, empty, or hold the same comparison, here "
-            f"with {wanted}. Received: {folder}, which holds one with {found}"
+            "The output folder (--output) must be new, empty, or hold the same "
+            f"comparison, here with {here}. Received: {folder}, which holds one with "
+            f"{there}"
         )
+
+
+def _leaves(values: dict[str, Any]) -> dict[str, Any]:
+    """The settings within settings, by their own names."""
+    found: dict[str, Any] = {}
+    for key, value in values.items():
+        found |= _leaves(value) if isinstance(value, dict) else {key: value}
+    return found
