@@ -101,9 +101,19 @@ def test_stopped_it_goes_on_with_the_next_grid(tmp_path, monkeypatch):
     assert [row["grid"] for row in after["rows"]] == [[3, 4]] * 2 + [[6, 5]] * 2
 
 
+def test_every_grid_is_told(tmp_path, capsys):
+    settings = BenchSettings(grids=((3, 4), (6, 5)), mixers=("pooling",), **TINY)
+    Bench(settings, tmp_path).run()
+    told = capsys.readouterr().err
+    assert "[1/2] 3×4: measured" in told
+    assert "[2/2] 6×5: measured" in told
+
+
 def test_another_benchmark_is_refused(tmp_path):
     Bench(BenchSettings(mixers=("pooling",), **TINY), tmp_path)
-    with pytest.raises(ValueError, match=r"same .*here with settings.*Received: "):
+    # What differs, and nothing else.
+    expected = r"--output.*here with mixers=\['none'\]\. .*with mixers=\['pooling'\]$"
+    with pytest.raises(ValueError, match=expected):
         Bench(BenchSettings(mixers=("none",), **TINY), tmp_path)
 
 

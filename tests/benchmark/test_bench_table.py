@@ -9,7 +9,7 @@ from keras_stt.benchmark.table import markdown_table, slopes, terminal_table
 pytestmark = pytest.mark.backend_free
 
 
-def row(mixer, side, batch, training, peak=2**20, error=None):
+def row(mixer, side, batch, training, peak=2**20, error=None, calls=100):
     return {
         "mixer": mixer,
         "grid": [side, side],
@@ -17,6 +17,7 @@ def row(mixer, side, batch, training, peak=2**20, error=None):
         "dtype": "float32",
         "forward_ms": training and training / 2,
         "training_ms": training,
+        "training_calls": training and calls,
         "peak_bytes": training and peak,
         "multiply_adds": 1_234_567,
         "parameters": 5000,
@@ -85,6 +86,22 @@ def test_what_a_table_says(table):
     assert "Grid 8×8, batch 4" in text
     assert "Some CPU (2 cores)" in text
     assert "stt-dense 1.00 (1.00)" in text
+
+
+def test_layers_are_compared_with_stt():
+    text = markdown_table(TWO_GRIDS)
+    assert "Training steps at 8×8, stt-dense being 1: mha 1.60." in text
+    assert "Training steps at 32×32" not in text  # nothing to compare with
+    assert "being 1" not in markdown_table(results([TWO_GRIDS["rows"][0]]))
+
+
+def test_doubtful_numbers_are_named():
+    assert "Fewer than" not in markdown_table(TWO_GRIDS)
+    assert "peak of 0" not in markdown_table(TWO_GRIDS)
+    rows = [row("floor", 8, 4, 1.0), row("mha", 8, 4, 2.0, peak=0, calls=9)]
+    text = markdown_table(results(rows))
+    assert "Fewer than 10 training steps were timed of mha at 8×8;" in text
+    assert "A peak of 0" in text
 
 
 def test_one_grid_has_bars_and_no_slopes(tmp_path):
