@@ -43,23 +43,25 @@ def show(axes, values, title="", **how):
 # out. On the way, each of the two spatial axes gets an attention matrix of its own:
 
 # %%
-figure, axes = plt.subplots(figsize=(8, 3.1))
+GREY, BLUE, ORANGE = "#69707A", "#1E4CD8", "#C9510E"
 boxes = {
     "X\n(B, H, W, C)": (0, 1.0, "#22262B"),
-    "value projection\n$V = XW_V + b_V$": (2.5, 2.0, "#69707A"),
+    "value projection\n$V = XW_V + b_V$": (2.5, 2.0, GREY),
     "mean over columns\ndense, ReLU, dense\nsoftmax: $A_1$ (H×H)": (
         2.5,
         1.0,
-        "#1E4CD8",
+        BLUE,
     ),
-    "mean over rows\ndense, ReLU, dense\nsoftmax: $A_2$ (W×W)": (2.5, 0.0, "#1E4CD8"),
-    "mode products\n$V \\times_1 A_1 \\times_2 A_2$": (5.3, 1.0, "#C9510E"),
-    "output projection\n$YW_O + b_O$": (7.8, 1.0, "#69707A"),
+    "mean over rows\ndense, ReLU, dense\nsoftmax: $A_2$ (W×W)": (2.5, 0.0, BLUE),
+    "mode products\n$V \\times_1 A_1 \\times_2 A_2$": (5.3, 1.0, ORANGE),
+    "output projection\n$YW_O + b_O$": (7.8, 1.0, GREY),
 }
+# %%
+figure, axes = plt.subplots(figsize=(8, 3.1))
 for text, (x, y, color) in boxes.items():
     box = {"boxstyle": "round,pad=0.45", "facecolor": "white", "edgecolor": color}
     axes.text(x, y, text, ha="center", va="center", bbox=box, color=color, size=8.5)
-arrow = {"arrowstyle": "->", "color": "#69707A", "shrinkA": 0, "shrinkB": 0}
+arrow = {"arrowstyle": "->", "color": GREY, "shrinkA": 0, "shrinkB": 0}
 for y in (0.0, 1.0, 2.0):
     axes.annotate("", (1.55, y), (0.6, 1.0), arrowprops=arrow)
     axes.annotate("", (4.5, 1.0 + 0.15 * (y - 1)), (3.5, y), arrowprops=arrow)

@@ -52,7 +52,7 @@ def scenes(split, count):
     return images, np.array([each.label == "same" for each in drawn], "int32"), drawn
 
 
-train_images, train_labels, _ = scenes("train", 256 if FAST else 10_000)
+train_images, train_labels, _ = scenes("train", 256 if FAST else 8_000)
 test_images, test_labels, test_drawn = scenes("test", 200 if FAST else 2_000)
 print(train_images.shape, "share of 'same':", train_labels.mean())
 
@@ -353,7 +353,7 @@ from keras_stt.experiments.data import load_classification
 data = load_classification(
     os.environ.get("DATASET", "scenes"),
     os.environ.get("TFDS_DATA_DIR"),
-    train_images=256 if FAST else 8_000,
+    train_images=256 if FAST else 6_000,
     test_images=200 if FAST else 2_000,
     progress=False,
 )

@@ -58,15 +58,21 @@ def scenes(split, count, size=32):
 images, labels = scenes("train", 256 if FAST else 10_000)
 test_images, test_labels = scenes("test", 200 if FAST else 1_000)
 
+
+# %%
+def recipe(steps):
+    """AdamW; the learning rate rises for a tenth of the steps and falls like a cosine."""
+    rate = keras.optimizers.schedules.CosineDecay(
+        0.0, steps, warmup_target=4e-3, warmup_steps=max(1, steps // 10)
+    )
+    return keras.optimizers.AdamW(rate, weight_decay=0.01)
+
+
 models = {}
 for name in ("stt-dense", "mha"):
     keras.utils.set_random_seed(0)
     model = keras_stt.models.image_classifier((32, 32, 3), 6, mixer=name, depth=2)
-    steps = 4 * (len(images) // 128)
-    rate = keras.optimizers.schedules.CosineDecay(
-        0.0, steps, warmup_target=4e-3, warmup_steps=max(1, steps // 10)
-    )
-    optimizer = keras.optimizers.AdamW(rate, weight_decay=0.01)
+    optimizer = recipe(steps=4 * (len(images) // 128))
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     model.compile(optimizer, loss, metrics=["accuracy"])
     model.fit(images, labels, batch_size=128, epochs=1 if FAST else 4, verbose=0)
@@ -269,6 +275,7 @@ def under_attack(name, epsilon):
     )
 
 
+# %%
 epsilon = 8 / 255
 figure, panels = plt.subplots(2, 4, figsize=(7, 3.6))
 for line, name in zip(panels, models):

@@ -14,6 +14,8 @@
 # %%
 import json
 import os
+import re
+import textwrap
 from pathlib import Path
 
 os.environ.setdefault("KERAS_BACKEND", "jax")  # or "tensorflow", "torch"
@@ -63,7 +65,7 @@ figure, panels = plt.subplots(1, 3, figsize=(8.5, 2.6))
 for axes, picture, text in zip(panels, images, texts):
     axes.imshow(picture)
     axes.set(xticks=[], yticks=[])
-    axes.set_title(text.replace(" is ", "\nis ").replace(" to ", "\nto "), size=8.5)
+    axes.set_title(textwrap.fill(text, 26), size=8.5)
 plt.show()
 
 # %% [markdown]
@@ -125,6 +127,7 @@ for axes, causal in zip(panels, (False, True)):
     _, (scores,) = layer(words, use_causal_mask=causal, return_attention_scores=True)
     axes.imshow(ops.convert_to_numpy(scores)[0, 0], cmap="magma", vmin=0)
     axes.set(title=f"use_causal_mask={causal}", xlabel="word looked at", ylabel="word")
+    axes.set(xticks=range(0, 10, 3), yticks=range(0, 10, 3))
 figure.tight_layout()
 plt.show()
 
@@ -155,6 +158,24 @@ print("change per word:", difference.round(2))
 EPOCHS = 1 if FAST else 6
 
 
+def recipe(steps):
+    """AdamW; the learning rate rises for a tenth of the steps and falls like a cosine."""
+    rate = keras.optimizers.schedules.CosineDecay(
+        0.0, steps, warmup_target=6e-3, warmup_steps=max(1, steps // 10)
+    )
+    return keras.optimizers.AdamW(rate, weight_decay=0.01)
+
+
+def told(mixer):
+    """A line per epoch, so that you see that something happens."""
+
+    def line(epoch, logs):
+        print(f"{mixer:9} epoch {epoch + 1}: loss per word {logs['loss']:.3f}")
+
+    return keras.callbacks.LambdaCallback(on_epoch_end=line)
+
+
+# %%
 def trained(mixer):
     """A captioner with this mixer in encoder and decoder, and its losses."""
     keras.utils.set_random_seed(0)
@@ -168,26 +189,11 @@ def trained(mixer):
         decoder_depth=1,
         dropout=0.0,
     )
-    steps = EPOCHS * (len(images) // 64)
-    rate = keras.optimizers.schedules.CosineDecay(
-        0.0, steps, warmup_target=6e-3, warmup_steps=max(1, steps // 10)
-    )
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True, ignore_class=0)
-    model.compile(keras.optimizers.AdamW(rate, weight_decay=0.01), loss)
-    told = keras.callbacks.LambdaCallback(
-        on_epoch_end=lambda epoch, logs: print(
-            f"{mixer:9} {epoch + 1}: {logs['loss']:.3f}"
-        )
-    )
-    fitted = model.fit(
-        {"image": images, "tokens": inputs},
-        targets,
-        batch_size=64,
-        epochs=EPOCHS,
-        verbose=0,
-        callbacks=[told],
-    )
-    return model, fitted.history["loss"]
+    model.compile(recipe(steps=EPOCHS * (len(images) // 64)), loss)
+    data = {"image": images, "tokens": inputs}, targets
+    how = {"batch_size": 64, "epochs": EPOCHS, "verbose": 0, "callbacks": [told(mixer)]}
+    return model, model.fit(*data, **how).history["loss"]
 
 
 # %%
@@ -201,6 +207,8 @@ for name, (_, losses) in results.items():
         range(1, EPOCHS + 1), losses, marker=marker, color=color, ls=line, label=name
     )
 axes.set(xlabel="epoch", ylabel="loss per word (nats)", xticks=range(1, EPOCHS + 1))
+axes.set_yticks([0.2, 0.4, 0.8, 1.6], ["0.2", "0.4", "0.8", "1.6"])
+axes.minorticks_off()
 axes.legend()
 plt.show()
 
@@ -307,7 +315,7 @@ written = {
     for name, (model, _) in results.items()
     for split, (pictures, _) in tests.items()
 }
-figure, panels = plt.subplots(2, 4, figsize=(9, 5))
+figure, panels = plt.subplots(2, 4, figsize=(9, 5.6))
 for line, split in zip(panels, tests):
     pictures, scenes_ = tests[split]
     for axes, picture, text, truth in zip(
@@ -315,12 +323,11 @@ for line, split in zip(panels, tests):
     ):
         axes.imshow(picture)
         good = is_correct(text, truth)
-        half = len(text.split()) // 2
-        lines = " ".join(text.split()[:half]) + "\n" + " ".join(text.split()[half:])
-        axes.set_title(lines, size=7.5, color="#0B6E3B" if good else "#B3261E")
+        color = "#0B6E3B" if good else "#B3261E"
+        axes.set_title(textwrap.fill(text, 26), size=7.5, color=color)
         axes.set(xticks=[], yticks=[], xlabel="true" if good else "wrong")
     line[0].set_ylabel(f"{split} combinations")
-figure.tight_layout()
+figure.tight_layout(h_pad=2)
 plt.show()
 
 # %% [markdown]
@@ -446,24 +453,20 @@ figure, axes = plt.subplots(figsize=(6, 2.6))
 for place, (name, split) in enumerate(written):
     sentences, truths = written[name, split], tests[split][1]
     wrong = [t for t, truth in zip(sentences, truths) if not is_correct(t, truth)]
-    twice = [
-        t
-        for t in wrong
-        if len({*t.split()} & {*keras_stt.datasets.drawing.COLOURS}) == 1
-    ]
+    things = [re.findall(r"(?:small|large) \w+ \w+", text) for text in wrong]
+    twice = [each for each in things if len(each) == 2 and each[0] == each[1]]
     color = plots.COLORS[name].color
     axes.bar(place, len(wrong), 0.6, color="white", edgecolor=color)
     axes.bar(place, len(twice), 0.6, color=color)
 axes.set_xticks(range(4), [f"{name}\n{split}" for name, split in written])
-axes.set(
-    ylabel=f"wrong captions of {count[1]}",
-    title="filled: one colour named, twice or once",
-)
+axes.set(ylabel=f"wrong captions of {count[1]}", title="filled: one thing, twice")
 plt.show()
 
 # %% [markdown]
-# Most mistakes are of that one kind: on the way to the second object, the decoder finds the
-# first one again.
+# On combinations that training showed, such doubles are the typical mistake: on the way to
+# the second object, the decoder finds the first one again. (In the committed run they are 214
+# of 215 wrong captions of STT, 295 of 296 of MultiHeadAttention.) Unseen combinations add
+# others: look at the pictures above for shapes that are replaced by more usual ones.
 #
 # ## Photographs
 #

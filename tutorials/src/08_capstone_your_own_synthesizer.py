@@ -343,6 +343,7 @@ def enter(name, description, make):
 enter("stt-relative", "STT, logits by distance", Relative)
 enter("stt-guided", "STT, distances chosen by the image", Guided)
 
+# %%
 settings = ClassifySettings(
     dataset=os.environ.get("DATASET", "scenes"),  # e.g. cifar10, see notebook 3
     mixers=("none", "stt-random", "stt-relative", "stt-guided", "mha")[
