@@ -224,11 +224,12 @@ def stt(inputs, num_heads, W_V, rows, columns, W_O):
     """STT for a batch `(B, H, W, C)`."""
     A_1 = ops.softmax(dense_logits(inputs, 1, num_heads, *rows))
     A_2 = ops.softmax(dense_logits(inputs, 2, num_heads, *columns))
-    B, H, W, _ = inputs.shape
-    value = ops.reshape(inputs @ W_V, (B, H, W, num_heads, -1))
+    _, H, W, _ = inputs.shape  # how many images there are may not be known yet
+    size = W_V.shape[-1] // num_heads
+    value = ops.reshape(inputs @ W_V, (-1, H, W, num_heads, size))
     value = ops.einsum("bhij,bjwhd->biwhd", A_1, value)  # along the rows
     value = ops.einsum("bhij,bwjhd->bwihd", A_2, value)  # along the columns
-    return ops.reshape(value, (B, H, W, -1)) @ W_O
+    return ops.reshape(value, (-1, H, W, num_heads * size)) @ W_O
 
 
 def as_tensors(values):
@@ -361,8 +362,8 @@ one_head = MySTT(num_heads=1, hidden_dim=hidden)
 one_head.build(batch.shape)
 weights = [
     one_head.value_kernel,
-    one_head.rows,
-    one_head.columns,
+    [*one_head.rows],
+    [*one_head.columns],
     one_head.output_kernel,
 ]
 weights = keras.tree.map_structure(ops.convert_to_numpy, weights)
