@@ -58,6 +58,9 @@ print("Right.")
 """
 
 
+SOLUTION = TINY[TINY.index("def twice") : TINY.index('# %% tags=["wrong"]')].strip()
+
+
 def write(folder, text=TINY):
     path = folder / "src" / "01_twice.py"
     path.write_text(text)
@@ -75,8 +78,10 @@ def test_solutions_are_left_out_for_students_and_wrong_answers_for_all(build, co
     assert "half = number / 2" in solved
     assert "<solution>" not in solved
     assert gaps == (
-        "def twice(x):\n    ...  # your code here\n\nhalf = ...  # your code here"
+        "def twice(x):\n    ...  # your code here\n\nhalf = ...  # your code here\n\n"
+        "# Stuck? %load solutions/01_1.py"
     )
+    assert build.solutions(path) == {"01_1.py": f"{build.solved(SOLUTION)}\n"}
     for notebook in (build.teacher(path), build.student(path)):
         assert len(code(notebook)) == 3
         assert "x**2" not in "".join(code(notebook))
@@ -127,6 +132,7 @@ def test_drift_is_found(build, course):
     assert build.drift(path) == [
         "01_twice.ipynb: missing",
         "student/01_twice.ipynb: missing",
+        "student/solutions/01_1.py: not what its source says",
     ]
     assert build.write(path, anew=False) == []
     assert build.drift(path) == []

@@ -15,6 +15,9 @@
 import os
 
 os.environ.setdefault("KERAS_BACKEND", "jax")  # or "tensorflow", "torch"
+# On GPUs, products in full float32: we compare digits.
+os.environ.setdefault("JAX_DEFAULT_MATMUL_PRECISION", "highest")
+os.environ.setdefault("NVIDIA_TF32_OVERRIDE", "0")
 
 import keras
 import matplotlib.pyplot as plt
@@ -43,19 +46,16 @@ def show(axes, values, title="", **how):
 # out. On the way, each of the two spatial axes gets an attention matrix of its own:
 
 # %%
-GREY, BLUE, ORANGE = "#69707A", "#1E4CD8", "#C9510E"
+DARK, GREY, BLUE, ORANGE = "#22262B", "#69707A", "#1E4CD8", "#C9510E"
 boxes = {
-    "X\n(B, H, W, C)": (0, 1.0, "#22262B"),
+    "X\n(B, H, W, C)": (0, 1.0, DARK),
     "value projection\n$V = XW_V + b_V$": (2.5, 2.0, GREY),
-    "mean over columns\ndense, ReLU, dense\nsoftmax: $A_1$ (H×H)": (
-        2.5,
-        1.0,
-        BLUE,
-    ),
+    "mean over columns\ndense, ReLU, dense\nsoftmax: $A_1$ (H×H)": (*(2.5, 1.0, BLUE),),
     "mean over rows\ndense, ReLU, dense\nsoftmax: $A_2$ (W×W)": (2.5, 0.0, BLUE),
     "mode products\n$V \\times_1 A_1 \\times_2 A_2$": (5.3, 1.0, ORANGE),
     "output projection\n$YW_O + b_O$": (7.8, 1.0, GREY),
 }
+
 # %%
 figure, axes = plt.subplots(figsize=(8, 3.1))
 for text, (x, y, color) in boxes.items():
@@ -93,6 +93,7 @@ def dense_row(features, W_1, b_1, W_2, b_2):
     return np.maximum(features @ W_1 + b_1, 0) @ W_2 + b_2
 
 
+# %%
 def stt_loops(X, W_V, rows, columns, W_O):
     """STT for one image `(H, W, C)`; `rows`, `columns`: the weights of `dense_row`."""
     H, W, _ = X.shape
@@ -158,7 +159,8 @@ print("Both hold.")
 # ### Exercise 1: synthesise the logits ★★
 #
 # Write `dense_logits`: from `inputs` of shape `(B, H, W, C)` to logits `(B, h, n, n)`,
-# where `n` is the size of `axis` (1 for the rows, 2 for the columns). Take the mean over the
+# where `n` is the size of `axis` (1 for the rows, 2 for the columns). How many images there
+# are may not be known yet: use -1 for `B` in a reshape. Take the mean over the
 # *other* spatial axis; then dense, ReLU, dense; the last dense layer has `h·n` outputs,
 # `n` for each head in turn.
 
@@ -197,13 +199,11 @@ def dense_logits(inputs, axis, num_heads, W_1, b_1, W_2, b_2):
 # %% tags=["check"]
 batch = rng.normal(size=(3, H, W, C)).astype("float32")
 for axis, size in ((1, H), (2, W)):
-    weights = [
-        rng.normal(size=shape).astype("float32")
-        for shape in ((C, hidden), (hidden,), (hidden, 2 * size), (2 * size,))
-    ]
-    logits = dense_logits(ops.convert_to_tensor(batch), axis, 2, *weights)
+    shapes = (C, hidden), (hidden,), (hidden, 2 * size), (2 * size,)
+    W_1, b_1, W_2, b_2 = drawn = [rng.normal(size=s).astype("float32") for s in shapes]
+    tensors = [ops.convert_to_tensor(each) for each in drawn]
+    logits = dense_logits(ops.convert_to_tensor(batch), axis, 2, *tensors)
     assert tuple(logits.shape) == (3, 2, size, size), f"shape {tuple(logits.shape)}"
-    W_1, b_1, W_2, b_2 = weights
     for head in range(2):
         part = slice(head * size, (head + 1) * size)
         features = batch[1].take(2, axis=axis - 1).mean(axis=0)
@@ -339,7 +339,7 @@ class MySTT(Weights):
 
 # %% tags=["wrong"]
 class MySTT(Weights):
-    """One head, however many were asked for."""
+    """Two projections, and no attention between them."""
 
     def call(self, inputs):
         return inputs @ self.value_kernel @ self.output_kernel
@@ -367,9 +367,9 @@ weights = [
     one_head.output_kernel,
 ]
 weights = keras.tree.map_structure(ops.convert_to_numpy, weights)
-expected, *_ = stt_loops(batch[0], *weights)
+by_loops, *_ = stt_loops(batch[0], *weights)
 found = ops.convert_to_numpy(one_head(batch))[0]
-assert np.allclose(found, expected, atol=1e-4), "other numbers than the loops"
+assert np.allclose(found, by_loops, atol=1e-4), "other numbers than the loops"
 print("Right: the layer equals the loops.")
 
 # %% [markdown]
@@ -394,7 +394,7 @@ print(f"{model.count_params()} parameters saved and loaded; the outputs are equa
 # ## It equals `keras_stt.layers.STT`
 #
 # The library's layer does more (text and video, masks, dropout, causal masks, mixed
-# precision, other synthesizers, and it is faster), but by default it computes the same. We
+# precision, other synthesizers), but by default it computes the same. We
 # give it our weights:
 
 # %%
@@ -500,7 +500,7 @@ for axes, (name, head) in zip(
 plt.show()
 
 # %% [markdown]
-# Random learns it nearly perfectly. Dense only blurs, and training longer does not help.
+# Random learns it nearly perfectly. Dense only blurs, and its error no longer falls (below).
 # Why? Row $i$ of its matrix is made from *what stands in* row $i$ of the picture. To mirror,
 # a column has to know *where it is*, and the picture does not say. Two dark columns at
 # different places get the same weights.
@@ -535,7 +535,7 @@ print(f"Right: mean squared error {losses[-1]:.5f}.")
 
 # %%
 compare_pictures(results)
-colors = {"random": "#F1A212", "dense": "#1E4CD8", "dense, with positions": "#099359"}
+colors = {"random": "#F1A212", "dense": "#1E4CD8", "dense, with positions": "#1E4CD8"}
 figure, axes = plt.subplots(figsize=(6, 3))
 for (name, (_, losses)), style in zip(results.items(), ("-", "--", "-.")):
     steps = np.linspace(0, 320, len(losses) + 1)[1:]
@@ -549,8 +549,8 @@ plt.show()
 #
 # ## Honest limits
 #
-# - Our `MySTT` forms the products with `einsum`, axis by axis. The library's layer lays heads
-#   and channels out so that each is one matrix product; notebook 7 measures.
+# - Our `MySTT` is written to be read. The library's layer lays heads and channels out so that
+#   each product is one matrix product.
 # - Dense weights are tied to the size of the grid, as are Random's: a layer built for 6×5
 #   does not take 8×8.
 # - A mirror is a toy. It shows that gradients find the matrices, not that they are useful.
@@ -578,7 +578,9 @@ plt.show()
 # 2. A loaded layer has the default, and its weights do not fit (or worse, they do).
 # 3. With logits near 0 all weights are equal, and the layer starts as a blur.
 # 4. Nothing: they compute the same thing twice.
-# 5. No. Its matrices are the same for every picture. Dense could.
+# 5. No; its matrices are the same for every picture. One Dense layer could not either: a
+#    column knows only what stands in itself. After a layer that spreads the news, a second
+#    one could.
 #
 # </details>
 #

@@ -168,8 +168,8 @@ position = position_of(drawn[example].objects[0])
 display(attention_figure(test_images[example], maps, position, example=example))
 
 # %% [markdown]
-# In `mha` some heads light up where the *other* object is: they look for what resembles
-# them. The maps of STT are outer products: crosses, bars, checkered patterns, but never one
+# In the run shown here, some heads of `mha` light up where the *other* object is. The maps of
+# STT are outer products: crosses, bars, checkered patterns, but never one
 # place here and another there.
 #
 # ## Do not trust one picture: measure
@@ -246,17 +246,18 @@ for place, ((name, layer), shares) in enumerate(measured.items()):
     places = place + 0.18 * (np.arange(len(shares)) - 1.5)
     axes.bar(places, 100 * shares, 0.15, color=color)
 axes.axhline(100 * even, color="#69707A", linestyle="--", linewidth=1)
-axes.text(len(measured) - 0.45, 100 * even, " even", va="center", color="#69707A")
+axes.text(-0.45, 100 * even + 1, "even share", color="#69707A")
 axes.set_xticks(
     range(len(measured)),
-    [f"{name}\nblock {layer.split('_')[1][0]}" for name, layer in measured],
+    [f"{name}\n{layer[:7]}" for name, layer in measured],
 )
 axes.set_ylabel("attention from one object\non the other one (%)")
 plt.show()
 
 # %% [markdown]
-# A bar per head. Some heads of `mha` put two to three times the even share on the other
-# object. Those of STT stay near the even share: they do not search. That was to be expected. A row of
+# A bar per head. In the run shown here, some heads of `mha` put two to three times the even
+# share on the other object. Those of STT stay near it: they do not search. That was to be
+# expected. A row of
 # STT's matrix is made by one position alone, which cannot know where the other object is.
 #
 # ## What Random learned
@@ -282,7 +283,7 @@ panels[1].legend()
 plt.show()
 
 # %% [markdown]
-# No neat rule of distance, and none is needed here: objects can be anywhere. On photographs,
+# No neat rule of distance in this run, and none is needed here: objects can be anywhere. On photographs,
 # where near things belong together, one would expect such a curve to fall.
 #
 # ## What Dense adds
@@ -324,8 +325,8 @@ plt.show()
 #
 # ### Exercise 3: attention becomes a mean ★★
 #
-# Write `forget(model)`: in every `STTBlock` of the model, set those variables of `block.mixer`
-# to zeros that the logits come from: for STT those with `"logits"` in their `path`, for
+# Write `forget(model)`: in every `STTBlock` of the model, set the variables of `block.mixer`
+# that produce the logits to zeros: for STT those with `"logits"` in their `path`, for
 # MultiHeadAttention those with `"query"`. (`variable.assign`, `keras.ops.zeros`.)
 
 
@@ -363,11 +364,15 @@ def forget(model):
 # %% tags=["check"]
 for name, model in models.items():
     weights = model.get_weights()
-    forget(model)
-    changed = attention_maps(model, test_images[:2])
-    values = [v for v in model.variables if "value" in v.path and "kernel" in v.path]
-    whole = all(np.abs(keras.ops.convert_to_numpy(v)).max() > 0 for v in values)
-    model.set_weights(weights)
+    try:
+        forget(model)
+        changed = attention_maps(model, test_images[:2])
+        values = [
+            v for v in model.variables if "value" in v.path and "kernel" in v.path
+        ]
+        whole = all(np.abs(keras.ops.convert_to_numpy(v)).max() > 0 for v in values)
+    finally:  # else a mistake here would cost you the trained weights
+        model.set_weights(weights)
     for each in changed:
         heat = each.heat_map((1, 6))
         assert np.allclose(heat, 1 / 64, atol=1e-4), f"{name}, {each.name}: not even"
@@ -401,8 +406,8 @@ axes.set(
 plt.show()
 
 # %% [markdown]
-# `mha` falls: its answer was in the pattern. STT hardly notices. It solves what it solves
-# (the two groups of colours of notebook 3) with *sums*: which colours are in the image at
+# `mha` falls to guessing: its answer was in the pattern. STT hardly notices. It solves what it
+# solves (the groups of colours of notebook 3) with *sums*: which colours are in the image at
 # all? An even mean over the image is enough for that, and the beautiful bands of its maps are
 # decoration.
 #
@@ -411,8 +416,8 @@ plt.show()
 #
 # ## Honest limits
 #
-# - This is one task, and one on which STT is at a plateau. Where STT matters for the outcome
-#   (the mirror of notebook 2, the captions of notebook 6), taking it away hurts.
+# - This is one task, and one on which STT is at a plateau. On the mirror of notebook 2 its
+#   matrices are the whole answer.
 # - `heat_map` is what *one layer* mixes. Through residuals and several layers, information
 #   takes other ways, too.
 # - With a mask, the weights of STT are renormalised; `heat_map` shows them before that.

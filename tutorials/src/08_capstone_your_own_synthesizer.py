@@ -17,6 +17,12 @@ import tempfile
 from pathlib import Path
 
 os.environ.setdefault("KERAS_BACKEND", "jax")  # or "tensorflow", "torch"
+# On GPUs, products in full float32: we compare digits.
+os.environ.setdefault("JAX_DEFAULT_MATMUL_PRECISION", "highest")
+os.environ.setdefault("NVIDIA_TF32_OVERRIDE", "0")
+# On GPUs, products in full float32: we compare digits.
+os.environ.setdefault("JAX_DEFAULT_MATMUL_PRECISION", "highest")
+os.environ.setdefault("NVIDIA_TF32_OVERRIDE", "0")
 
 import keras
 import matplotlib.pyplot as plt
@@ -215,7 +221,8 @@ print("All hold.")
 # $$L[b, i, j] = \sum_k g_k(b)\, w_k[\,i - j + n - 1\,], \qquad
 # g(b) = \operatorname{softmax}(\bar{x}_b W)$$
 #
-# where $\bar x_b$ is the mean of `self.pool(inputs, mask)` over the positions of the mode.
+# where $\bar x_b$ is the mean of `self.pool(inputs, mask)` over the positions of the mode. (It
+# looks at the whole axis, the future included: not for causal masks.)
 #
 # ### Exercise 2: the image chooses ★★★
 #
@@ -369,7 +376,8 @@ print(
 )
 
 # %% [markdown]
-# It takes a minute or two. Stopped half-way, it would go on where it was. Read the picture
+# It takes a minute or two. (With a folder of your own, stopped half-way, it goes on where it
+# was.) Read the picture
 # first, then the table; `report.html` in the folder has all of it on one page.
 
 # %%
@@ -463,8 +471,9 @@ for mine in ("stt-relative", "stt-guided"):
             print(f"{mine:12} against {theirs:12}: {verdict(results, mine, theirs)}")
 
 # %% [markdown]
-# Two seeds and three epochs are a *pilot*: good enough to drop an idea, not to praise one.
-# (With two seeds, the standard error itself is a guess.) What a real run looks like, you saw in
+# Two seeds and three epochs are a *pilot*: good enough to drop an idea, not to praise one. With
+# two seeds the standard error itself is a guess: of two *equal* mixers, this rule calls the
+# first "better" in about one of eleven comparisons, with three seeds in one of seventeen. What a real run looks like, you saw in
 # notebook 3: all images, a learning rate for each, three seeds.
 #
 # ## Your turn
@@ -505,12 +514,11 @@ for mine in ("stt-relative", "stt-guided"):
 #
 # <details><summary>Answers</summary>
 #
-# 1. $2n-1$ against $n^2$; it cannot treat two positions differently that have the same
-#    distances, but for the border.
+# 1. $2n-1$ against $n^2$; it must give two pairs at the same distance the same logit.
 # 2. No: in a mirror, the distance of what is wanted changes from position to position.
 # 3. What is masked must not matter; a change there must change nothing elsewhere.
 # 4. Weights that depend on the input average over the other mode, the future included.
-# 5. Nothing: by chance alone, about one in twenty is.
+# 5. Nothing. With two seeds each, you expect one or two of twenty by chance alone.
 #
 # </details>
 #

@@ -1,0 +1,5 @@
+layers = [
+    keras.layers.Dense(16),
+    keras_stt.layers.PositionEmbedding(),
+    attention("dense"),
+]
