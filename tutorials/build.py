@@ -9,8 +9,8 @@ Cells are told apart by tags:
 
 A source becomes `NN_name.ipynb`, executed, its solutions folded, and
 `student/NN_name.ipynb`, not executed; `student/solutions/` is for who is stuck. None of
-them is edited by hand. (The committed ones were executed on JAX with `DATASET=cifar10`, so
-that photographs are seen where a reader has none.)
+them is edited by hand. (The committed ones were executed on JAX with `DATASET=cifar10`,
+so that photographs are seen where a reader has none.)
 
     python tutorials/build.py write [NN …]    makes notebooks; executes changed code
     python tutorials/build.py check [NN …]    fails where they differ from their sources
