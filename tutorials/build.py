@@ -333,7 +333,10 @@ def run(path: Path, fast: bool) -> float:
 
 
 def record(seconds: dict[str, float]) -> None:
-    """Keeps the measured times, by backend, with what they were measured on."""
+    """Keeps the measured times, by backend, with what they were measured on.
+
+    The front page shows them.
+    """
     from keras_stt.experiments.results import environment
 
     times = json.loads(TIMES.read_text()) if TIMES.exists() else {}
@@ -345,6 +348,10 @@ def record(seconds: dict[str, float]) -> None:
         "seconds": known | {name: round(taken) for name, taken in seconds.items()},
     }
     TIMES.write_text(json.dumps(times, indent=1, sort_keys=True) + "\n")
+    page = COURSE / "README.md"
+    before, _, rest = page.read_text().partition("<!-- times -->\n")
+    _, mark, after = rest.partition("<!-- /times -->")
+    page.write_text(f"{before}<!-- times -->\n{times_table()}\n{mark}{after}")
 
 
 def times_table() -> str:
