@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from keras_stt.benchmark import table as bench_table
-from keras_stt.experiments.results import read_json, task_of
+from keras_stt.experiments.files import read_json
+from keras_stt.experiments.results import task_of
 from keras_stt.experiments.table import markdown_table
 
 ROOT = Path(__file__).parent.parent

@@ -46,8 +46,10 @@ import keras
 from keras_stt.benchmark.compiled import check_forms
 from keras_stt.benchmark.measure import measure_grid
 from keras_stt.benchmark.settings import BenchSettings
-from keras_stt.experiments import results as results_io
+from keras_stt.experiments import files
 from keras_stt.experiments.device import accelerator
+from keras_stt.experiments.environment import environment as environment_of
+from keras_stt.experiments.results import SCHEMA
 from keras_stt.experiments.settings import check_folder
 
 #: What may differ between a benchmark and the one it goes on with.
@@ -79,11 +81,11 @@ class Bench:
         self.settings = settings
         self.folder = folder
         self.progress = progress
-        environment = results_io.environment(keras.backend.backend())
+        environment = environment_of(keras.backend.backend())
         self._results: dict[str, Any] = json.loads(
             json.dumps(
                 {
-                    "schema": results_io.SCHEMA,
+                    "schema": SCHEMA,
                     "task": "bench",
                     "finished": False,
                     "command": command,
@@ -98,10 +100,10 @@ class Bench:
         identity = {k: v for k, v in self._results.items() if k not in _FREE}
         check_folder(folder, identity)
         folder.mkdir(parents=True, exist_ok=True)
-        results_io.write_json(folder / "experiment.json", identity)
+        files.write_json(folder / "experiment.json", identity)
         path = folder / "results.json"
         if path.exists():
-            self._results["rows"] = results_io.read_json(path)["rows"]
+            self._results["rows"] = files.read_json(path)["rows"]
 
     def run(self) -> dict[str, Any]:
         """Measures what is not there yet, and writes table and figures.
@@ -133,8 +135,8 @@ class Bench:
         self._write()
         write_figures(self._results, self.folder)
         table = markdown_table(self._results)
-        results_io.write_bytes(self.folder / "table.md", table.encode())
+        files.write_bytes(self.folder / "table.md", table.encode())
         return self._results
 
     def _write(self) -> None:
-        results_io.write_json(self.folder / "results.json", self._results)
+        files.write_json(self.folder / "results.json", self._results)

@@ -25,11 +25,12 @@ from typing import Any
 
 import keras
 
-from keras_stt.experiments import results as results_io
+from keras_stt.experiments import files
 from keras_stt.experiments.device import accelerator
+from keras_stt.experiments.environment import environment as environment_of
 from keras_stt.experiments.memory import peak_step_bytes
 from keras_stt.experiments.report import write_report
-from keras_stt.experiments.results import summary
+from keras_stt.experiments.results import SCHEMA, TASKS, summary
 from keras_stt.experiments.settings import check_folder, identity, record
 from keras_stt.experiments.timing import (
     Step,
@@ -88,7 +89,7 @@ class Comparison(ABC):
         expected = identity(settings, data=self.fingerprint())
         check_folder(folder, expected)
         folder.mkdir(parents=True, exist_ok=True)
-        results_io.write_json(folder / "experiment.json", expected)
+        files.write_json(folder / "experiment.json", expected)
 
     def run(self) -> dict[str, Any]:
         """Trains and measures what is not there yet, and writes the report.
@@ -167,7 +168,7 @@ class Comparison(ABC):
         return train(
             partial(self.build, variant),
             self.examples()[0],
-            self.settings.recipe(results_io.read_json(path)["learning_rate"]),
+            self.settings.recipe(files.read_json(path)["learning_rate"]),
             seed=seed,
             folder=path.parent,
             progress=self.progress,
@@ -216,7 +217,7 @@ class Comparison(ABC):
         """One training run with its measures, from its file if it is there."""
         path = self._measures(variant, seed)
         if path.exists():
-            return results_io.read_json(path)
+            return files.read_json(path)
         keras.backend.clear_session()
         trained = train(
             partial(self.build, variant),
@@ -238,7 +239,7 @@ class Comparison(ABC):
             "training_seconds": trained.seconds,
             **self.measure(trained.model, label),
         }
-        results_io.write_json(path, run)
+        files.write_json(path, run)
         return run
 
     def _measures(self, variant: str, seed: int) -> Path:
@@ -248,7 +249,7 @@ class Comparison(ABC):
     def _costs(self) -> dict[str, Any]:
         """Times and memory of a step, measured in one go for all variants."""
         settings, path = self.settings, self.folder / "costs.json"
-        known = results_io.read_json(path) if path.exists() else {}
+        known = files.read_json(path) if path.exists() else {}
         if set(known) >= set(settings.compared):
             return known
         # All anew: times of two occasions do not compare.
@@ -277,7 +278,7 @@ class Comparison(ABC):
                 costs[variant][name] = [time / count for time in times[variant]]
         for variant, step in timed["training_step_ms"].items():
             costs[variant]["peak_step_bytes"] = peak_step_bytes(step)
-        results_io.write_json(path, costs)
+        files.write_json(path, costs)
         return costs
 
     def _write(
@@ -289,9 +290,9 @@ class Comparison(ABC):
     ) -> dict[str, Any]:
         """Writes `results.json` from what is known so far."""
         settings = self.settings
-        environment = results_io.environment(keras.backend.backend())
+        environment = environment_of(keras.backend.backend())
         results = {
-            "schema": results_io.SCHEMA,
+            "schema": SCHEMA,
             "task": settings.task,
             "finished": finished,
             "command": self.command,
@@ -308,7 +309,7 @@ class Comparison(ABC):
             },
         }
         results = json.loads(json.dumps(results))
-        results_io.write_json(self.folder / "results.json", results)
+        files.write_json(self.folder / "results.json", results)
         return results
 
 
@@ -320,7 +321,7 @@ def _summaries(
         "learning_rate": runs[0]["learning_rate"],
         "history": [run["history"] for run in runs],
     }
-    for name in results_io.TASKS[task].measures:
+    for name in TASKS[task].measures:
         if name in runs[0]:
             entry[name] = summary([run[name] for run in runs])
     for name, found in costs.items():

@@ -15,6 +15,7 @@ from matplotlib.ticker import MaxNLocator
 from matplotlib.transforms import Bbox
 from PIL import Image
 
+from keras_stt.experiments.files import write_bytes
 from keras_stt.experiments.results import (
     Measure,
     Results,
@@ -27,7 +28,6 @@ from keras_stt.experiments.results import (
     task_of,
     values,
     variants,
-    write_bytes,
 )
 
 Options = dict[str, Any]

@@ -9,6 +9,7 @@ from pathlib import Path
 from string import Template
 from typing import Any, NamedTuple
 
+from keras_stt.experiments.files import write_bytes
 from keras_stt.experiments.plots import looks, write_figures
 from keras_stt.experiments.results import (
     MISSING,
@@ -20,7 +21,6 @@ from keras_stt.experiments.results import (
     task_of,
     values,
     variants,
-    write_bytes,
 )
 from keras_stt.experiments.table import limits, outcome, unfinished
 

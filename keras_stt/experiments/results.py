@@ -1,4 +1,4 @@
-"""The results of a comparison: their schema, measures, statistics and files.
+"""The results of a comparison: their schema, measures and statistics.
 
 `results.json` (schema 1) is one object::
 
@@ -43,16 +43,10 @@ Files of an unfinished comparison have the same form: mixers or measures may be
 missing, and `runs` may be shorter than `settings.seeds`.
 """
 
-import importlib.metadata
-import json
 import math
-import os
-import platform
 import statistics
-import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 SCHEMA = 1
@@ -350,136 +344,3 @@ def ranked(results: Results) -> list[str]:
     """The variants whose quality is known, the best first."""
     means = values(results, quality_of(results))
     return sorted(means, key=lambda variant: -means[variant])
-
-
-def write_bytes(path: str | os.PathLike[str], data: bytes) -> None:
-    """Write a file atomically: readers see the old file or the whole new one.
-
-    Args:
-        path: File to write; its folder must exist.
-        data: Its content.
-    """
-    path = Path(path)
-    # The same folder, because os.replace is atomic only within one file system.
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with temporary.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def write_json(path: str | os.PathLike[str], data: Any) -> None:
-    """Write a JSON file atomically.
-
-    NumPy scalars and arrays become numbers and lists.
-
-    Args:
-        path: File to write; its folder must exist.
-        data: What to write.
-
-    Raises:
-        ValueError: If a number is not finite (JSON has no NaN).
-        TypeError: If something has no JSON form.
-    """
-    try:
-        text = json.dumps(
-            data, indent=1, allow_nan=False, ensure_ascii=False, default=_plain
-        )
-    except ValueError as error:
-        raise ValueError(
-            f"Expected finite numbers to write to {Path(path).name}. Received: {error}"
-        ) from error
-    write_bytes(path, (text + "\n").encode())
-
-
-def _plain(value: Any) -> Any:
-    if hasattr(value, "tolist"):
-        return value.tolist()
-    raise TypeError(f"Expected a value with a JSON form. Received: {value!r}")
-
-
-def read_json(path: str | os.PathLike[str]) -> Any:
-    """Read a JSON file.
-
-    Raises:
-        ValueError: If there is no such file, or it does not hold JSON.
-    """
-    try:
-        return json.loads(Path(path).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise ValueError(
-            f"Expected a readable JSON file. Received: {path} ({error})"
-        ) from error
-
-
-# What a backend consists of; the first name is the one it is imported by.
-_BACKENDS = {"tensorflow": ["tensorflow"], "jax": ["jax", "jaxlib"], "torch": ["torch"]}
-# TensorFlow is distributed under several names that hold the same package.
-_OTHER_NAMES = {"tensorflow": ["tensorflow-cpu", "tensorflow-intel", "tf-nightly"]}
-
-
-def environment(backend: str) -> dict[str, dict[str, Any]]:
-    """What the numbers were measured with, without host names or paths.
-
-    Args:
-        backend: `"tensorflow"`, `"jax"` or `"torch"`.
-
-    Returns:
-        `{"versions": {package: version}, "device": {"kind", "name", "count",
-        "system"}}`; packages that are not installed are left out, and `count` is
-        the number of processor cores this process may use. The device is the
-        processor: a caller that runs on a GPU replaces `kind`, `name` and `count`.
-
-    Raises:
-        ValueError: If the backend is unknown.
-    """
-    if backend not in _BACKENDS:
-        raise ValueError(
-            f"Expected a backend of {', '.join(_BACKENDS)}. Received: {backend!r}"
-        )
-    packages = ["keras_stt", "keras", *_BACKENDS[backend], "numpy"]
-    versions = {
-        package: version
-        for package in [*packages, "tensorflow_datasets"]
-        if (version := _version(package)) is not None
-    }
-    return {
-        "versions": versions | {"python": platform.python_version()},
-        "device": {
-            "kind": "cpu",
-            "name": _processor(),
-            "count": _cores(),
-            "system": f"{platform.system()} {platform.machine()}".strip(),
-        },
-    }
-
-
-def _version(package: str) -> str | None:
-    for distribution in [package, *_OTHER_NAMES.get(package, [])]:
-        try:
-            return importlib.metadata.version(distribution)
-        except importlib.metadata.PackageNotFoundError:
-            continue
-    # A source tree that was not installed still knows its own version.
-    return getattr(sys.modules.get(package), "__version__", None)
-
-
-def _processor(path: str = "/proc/cpuinfo") -> str:
-    try:
-        for line in Path(path).read_text(encoding="utf-8").splitlines():
-            key, _, value = line.partition(":")
-            if key.strip() == "model name" and value.strip():
-                return value.strip()
-    except (OSError, UnicodeDecodeError):
-        pass
-    return platform.processor() or platform.machine() or "unknown processor"
-
-
-def _cores() -> int:
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1

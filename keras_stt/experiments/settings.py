@@ -14,7 +14,7 @@ import keras
 
 from keras_stt import __version__
 from keras_stt.arguments import check_positive
-from keras_stt.experiments.results import read_json
+from keras_stt.experiments.files import read_json
 from keras_stt.experiments.training import Recipe
 from keras_stt.models import CROSS_ATTENTIONS, MIXERS
 

@@ -152,13 +152,13 @@ def test_further_seeds_add_to_a_folder(finished, tmp_path, scenes_dir, monkeypat
 def test_finished_results_stay_finished(finished, scenes_dir, monkeypatch):
     """Started again, it trains nothing, and its file never looks unfinished."""
     folder, results = finished
-    written, write = [], comparison.results_io.write_json
+    written, write = [], comparison.files.write_json
 
     def watched(path, content):
         written.append((path.name, content.get("finished")))
         write(path, content)
 
-    monkeypatch.setattr(comparison.results_io, "write_json", watched)
+    monkeypatch.setattr(comparison.files, "write_json", watched)
     monkeypatch.setattr(comparison, "train", lambda *_, **__: pytest.fail("trained"))
     assert compared(SMALL, folder, scenes_dir) == results
     assert [done for name, done in written if name == "results.json"] == [True]

@@ -14,19 +14,19 @@ import numpy as np
 import pytest
 from samples import SAMPLE, partial_results, sample_results
 
+from keras_stt.experiments import environment as environment_module
 from keras_stt.experiments import results as results_module
+from keras_stt.experiments.environment import environment
+from keras_stt.experiments.files import read_json, write_json
 from keras_stt.experiments.results import (
     TASKS,
     check,
-    environment,
     found,
     measures,
     ranked,
-    read_json,
     seeds_done,
     summary,
     variants,
-    write_json,
 )
 
 pytestmark = pytest.mark.backend_free
@@ -234,8 +234,8 @@ def test_environment_refuses_unknown_backends():
 def test_processor_name(tmp_path):
     cpuinfo = tmp_path / "cpuinfo"
     cpuinfo.write_text("processor\t: 0\nmodel name\t: Some CPU\n", encoding="utf-8")
-    assert results_module._processor(str(cpuinfo)) == "Some CPU"
-    assert results_module._processor(str(tmp_path / "none"))
+    assert environment_module._processor(str(cpuinfo)) == "Some CPU"
+    assert environment_module._processor(str(tmp_path / "none"))
 
 
 def test_docstring_names_every_key_of_the_schema():

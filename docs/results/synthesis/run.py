@@ -17,7 +17,9 @@ import keras
 
 from keras_stt import layers, synthesizers
 from keras_stt.experiments.data import load_classification
-from keras_stt.experiments.results import environment, summary, write_json
+from keras_stt.experiments.environment import environment
+from keras_stt.experiments.files import write_json
+from keras_stt.experiments.results import summary
 from keras_stt.experiments.training import Recipe, train
 from keras_stt.models import image_classifier
 
