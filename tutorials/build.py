@@ -404,7 +404,7 @@ def main() -> int:
             failed.append(f"{path.name}:\n{error}")
     if options.record:
         record(seconds)
-    print(*failed, sep="\n")
+    print(*(failed or ["All right."]), sep="\n")
     return bool(failed)
 
 

@@ -195,6 +195,20 @@ def test_every_notebook_has_the_parts_of_a_lesson(build, path):
     assert "KERAS_BACKEND" in code(nbformat.v4.new_notebook(cells=cells))[0]
 
 
+def test_recorded_times_are_shown_on_the_front_page(build, course, monkeypatch):
+    monkeypatch.setattr(build, "SOURCES", [write(course)])
+    monkeypatch.setattr(build, "TIMES", course / "times.json")
+    page = course / "README.md"
+    page.write_text("before\n<!-- times -->\nold\n<!-- /times -->\nafter\n")
+    for backend, seconds in (("jax", 12.3), ("torch", 7.8)):
+        monkeypatch.setenv("KERAS_BACKEND", backend)
+        build.record({"01_twice": seconds})
+    assert page.read_text() == (
+        "before\n<!-- times -->\n| notebook | JAX (s) | PyTorch (s) |\n"
+        "| :-- | --: | --: |\n| 01_twice | 12 | 8 |\n<!-- /times -->\nafter\n"
+    )
+
+
 def test_the_front_page_shows_the_measured_times(build):
     page = (COURSE / "README.md").read_text()
     assert build.times_table() in page

@@ -284,7 +284,8 @@ for axis, size in enumerate(tensor.shape):
     result = mode_product(tensor, matrix, axis)
     before, after = "abcd", "abcd".replace("abcd"[axis], "y")
     expected = np.einsum(f"y{before[axis]},{before}->{after}", matrix, tensor)
-    assert np.shape(result) == expected.shape, f"axis {axis}: shape {np.shape(result)}"
+    shapes = f"{np.shape(result)}, not {expected.shape}"
+    assert np.shape(result) == expected.shape, f"axis {axis}: shape {shapes}"
     assert np.allclose(result, expected), f"axis {axis}: other numbers than expected"
 print("Right.")
 
@@ -331,7 +332,8 @@ plt.show()
 #
 # ### Exercise 2: the Kronecker sum ★
 #
-# Write `kronecker_sum(a, b)` for two square matrices. (Adding with broadcasting, then a
+# Write `kronecker_sum(a, b)` for two square matrices. (Not the one of linear algebra, with
+# identities: every entry is a sum. Adding with broadcasting, then a
 # reshape; or `np.kron` with matrices of ones.)
 
 
@@ -365,7 +367,8 @@ assert np.shape(logits) == (12, 12), f"shape {np.shape(logits)}, expected (12, 1
 assert np.isclose(logits[2 * 3 + 1, 3 * 3 + 0], one[2, 3] + two[1, 0]), (
     "the entry for (2, 1), (3, 0) should be a[2, 3] + b[1, 0]"
 )
-assert np.allclose(softmax(logits), np.kron(softmax(one), softmax(two)))
+identity = np.kron(softmax(one), softmax(two))
+assert np.allclose(softmax(logits), identity), "the identity above does not hold"
 print("Right.")
 
 # %% [markdown]
@@ -511,10 +514,8 @@ def ratio(side):
     return mha_multiply_adds(side, 64) / stt_multiply_adds(side, 64)
 
 
-assert ratio(smallest_side) >= 100, (
-    f"at {smallest_side} it is {ratio(smallest_side):.0f}"
-)
-assert smallest_side & (smallest_side - 1) == 0, "a power of two"
+assert ratio(smallest_side) >= 100, f"{ratio(smallest_side):.0f} times, not 100"
+assert np.log2(smallest_side) % 1 == 0, "a power of two"
 assert ratio(smallest_side // 2) < 100, "half of it would do"
 print(
     f"Right: {ratio(smallest_side):.0f} times fewer at {smallest_side}×{smallest_side}."

@@ -47,11 +47,12 @@ def show(axes, values, title="", **how):
 
 # %%
 DARK, GREY, BLUE, ORANGE = "#22262B", "#69707A", "#1E4CD8", "#C9510E"
+AT = (2.5, 1.0, BLUE), (2.5, 0.0, BLUE)
 boxes = {
     "X\n(B, H, W, C)": (0, 1.0, DARK),
     "value projection\n$V = XW_V + b_V$": (2.5, 2.0, GREY),
-    "mean over columns\ndense, ReLU, dense\nsoftmax: $A_1$ (H×H)": (*(2.5, 1.0, BLUE),),
-    "mean over rows\ndense, ReLU, dense\nsoftmax: $A_2$ (W×W)": (2.5, 0.0, BLUE),
+    "mean over columns\ndense, ReLU, dense\nsoftmax: $A_1$ (H×H)": AT[0],
+    "mean over rows\ndense, ReLU, dense\nsoftmax: $A_2$ (W×W)": AT[1],
     "mode products\n$V \\times_1 A_1 \\times_2 A_2$": (5.3, 1.0, ORANGE),
     "output projection\n$YW_O + b_O$": (7.8, 1.0, GREY),
 }
@@ -196,6 +197,16 @@ def dense_logits(inputs, axis, num_heads, W_1, b_1, W_2, b_2):
     return ops.transpose(logits, (0, 2, 3, 1))
 
 
+# %% tags=["wrong"]
+def dense_logits(inputs, axis, num_heads, W_1, b_1, W_2, b_2):
+    """NumPy, which works here and in no model."""
+    pooled = np.mean(ops.convert_to_numpy(inputs), axis=3 - axis)
+    logits = ops.relu(pooled @ W_1 + b_1) @ W_2 + b_2
+    size = inputs.shape[axis]
+    logits = ops.reshape(logits, (-1, size, num_heads, size))
+    return ops.transpose(logits, (0, 2, 1, 3))
+
+
 # %% tags=["check"]
 batch = rng.normal(size=(3, H, W, C)).astype("float32")
 for axis, size in ((1, H), (2, W)):
@@ -203,15 +214,33 @@ for axis, size in ((1, H), (2, W)):
     W_1, b_1, W_2, b_2 = drawn = [rng.normal(size=s).astype("float32") for s in shapes]
     tensors = [ops.convert_to_tensor(each) for each in drawn]
     logits = dense_logits(ops.convert_to_tensor(batch), axis, 2, *tensors)
-    assert tuple(logits.shape) == (3, 2, size, size), f"shape {tuple(logits.shape)}"
+    assert logits is not None and logits is not ..., "`dense_logits` returns nothing"
+    expected_shape = (3, 2, size, size)
+    assert tuple(logits.shape) == expected_shape, (
+        f"{logits.shape}, not {expected_shape}"
+    )
     for head in range(2):
         part = slice(head * size, (head + 1) * size)
         features = batch[1].take(2, axis=axis - 1).mean(axis=0)
         row = dense_row(features, W_1, b_1, W_2[:, part], b_2[part])
         found = ops.convert_to_numpy(logits)[1, head, 2]
         assert np.allclose(found, row, atol=1e-3), (
-            f"axis {axis}, head {head}: row 2 differs"
+            f"axis {axis}, head {head}: other logits in row 2. Is the last axis split into\n"
+            "(heads, n), and only then transposed? Are they logits, before a softmax?"
         )
+
+
+class Probe(keras.layers.Layer):
+    """How Keras calls it when it builds a model: without numbers, for any batch."""
+
+    def call(self, inputs):
+        return dense_logits(inputs, 2, 2, *tensors)
+
+
+try:
+    Probe()(keras.Input((H, W, C)))
+except Exception as error:
+    raise AssertionError("use `keras.ops` alone, no NumPy, and -1 for B") from error
 print("Right.")
 
 # %% [markdown]
@@ -353,13 +382,15 @@ class MySTT(Weights):
 layer = MySTT(num_heads=2, hidden_dim=hidden)
 layer.build(batch.shape)
 output = layer(batch)
-assert output is not None and tuple(output.shape) == batch.shape, f"output: {output}"
+assert output is not None, "`call` returns nothing"
+assert tuple(output.shape) == batch.shape, f"shape {tuple(output.shape)}"
 config = layer.get_config()
 assert config and {"name", "dtype"} <= set(config), "the config of `Layer` is missing"
 assert config.get("num_heads") == 2, "num_heads is missing in the config"
 assert config.get("hidden_dim") == hidden, "hidden_dim is missing in the config"
 one_head = MySTT(num_heads=1, hidden_dim=hidden)
 one_head.build(batch.shape)
+assert one_head.get_config()["num_heads"] == 1, "the config of another layer"
 weights = [
     one_head.value_kernel,
     [*one_head.rows],
@@ -508,29 +539,50 @@ plt.show()
 # ### Exercise 3: help Dense ★
 #
 # `keras_stt.layers.PositionEmbedding()` adds a learned vector to each position of a grid.
-# Make a list of layers that can mirror with `attention("dense")`. (Where must the embedding
-# go, and is there room for it in 3 channels?)
+# Write `helped()`, which returns a list of new layers that can mirror, `attention("dense")`
+# among them. (Where must the embedding go? Is there room for it in 3 channels?)
+
 
 # %% tags=["solution"]
-layers = [
+def helped():
+    """Layers that know what stands where."""
     # <solution>
-    keras.layers.Dense(16),
-    keras_stt.layers.PositionEmbedding(),
-    attention("dense"),
+    return [
+        keras.layers.Dense(16),
+        keras_stt.layers.PositionEmbedding(),
+        attention("dense"),
+    ]
     # </solution>
-]
+
 
 # %% tags=["wrong"]
-layers = [
-    keras.layers.Dense(16),
-    attention("dense"),
-    keras_stt.layers.PositionEmbedding(),  # too late
-]
+def helped():
+    """Too late."""
+    return [
+        keras.layers.Dense(16),
+        attention("dense"),
+        keras_stt.layers.PositionEmbedding(),
+    ]
+
+
+# %% tags=["wrong"]
+def helped():
+    """No help for Dense."""
+    return [attention("random")]
+
 
 # %% tags=["check"]
+layers = helped()
+assert layers, "`helped` returns no layers"
+kinds = [type(layer).__name__ for layer in layers]
+assert "PositionEmbedding" in kinds and "STT" in kinds, f"layers: {kinds}"
+made = layers[kinds.index("STT")].synthesizer
+assert isinstance(made, keras_stt.synthesizers.Dense), "the attention must be Dense"
 results["dense, with positions"] = trained(*layers)
 _, losses = results["dense, with positions"]
-assert losses[-1] < results["dense"][1][-1] / 4, f"it still blurs: {losses[-1]:.4f}"
+assert losses[-1] < results["dense"][1][-1] / 2, (
+    f"it still blurs, {losses[-1]:.4f}: do the positions come before the attention?"
+)
 print(f"Right: mean squared error {losses[-1]:.5f}.")
 
 # %%

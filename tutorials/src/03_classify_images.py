@@ -202,7 +202,7 @@ def compiled(model, images, rate=4e-3):
 
 # %% [markdown]
 # **Before you run this: make a guess.** Write down the accuracy that you expect of each of
-# the four. (Each line below is one epoch of one model, some ten seconds.)
+# the four. (Each line below is one epoch of one model, some seconds.)
 
 
 # %%

@@ -150,7 +150,7 @@ assert np.allclose(heat.ravel(), large[1 * 3 + 2]), (
 rows, columns = (score[example, 0] for score in maps["stt-dense"][1].scores)
 library = maps["stt-dense"][1].heat_map((2, 5))[example, 0]
 assert np.allclose(heat_map(rows, columns, (2, 5)), library, atol=1e-6)
-print("Right. The library's is `maps.heat_map(position)`.")
+print("Right. The library's: `maps['stt-dense'][1].heat_map(position)`.")
 
 # %% [markdown]
 # `attention_figure` puts the maps of several models side by side. We ask from the position
@@ -205,13 +205,13 @@ def mass(heat, mask):
 # %% tags=["check"]
 heat = rng.dirichlet(np.ones(20), size=3).reshape(3, 4, 5)
 mask = rng.random((4, 5)) < 0.4
-shares = mass(heat, mask)
+shares = np.asarray(mass(heat, mask))
 assert np.shape(shares) == (3,), f"a share per head expected, shape {np.shape(shares)}"
-assert np.allclose(shares + mass(heat, ~mask), 1), (
+assert np.allclose(shares + np.asarray(mass(heat, ~mask)), 1), (
     "mask and the rest together have it all"
 )
 by_hand = sum(heat[1, i, j] for i in range(4) for j in range(5) if mask[i, j])
-assert np.isclose(shares[1], by_hand)
+assert np.isclose(shares[1], by_hand), "the second head, added up by hand"
 print("Right.")
 
 
@@ -325,9 +325,29 @@ plt.show()
 #
 # ### Exercise 3: attention becomes a mean ★★
 #
-# Write `forget(model)`: in every `STTBlock` of the model, set the variables of `block.mixer`
-# that produce the logits to zeros: for STT those with `"logits"` in their `path`, for
-# MultiHeadAttention those with `"query"`. (`variable.assign`, `keras.ops.zeros`.)
+# Write `forget(model)`. The blocks are those of `model.layers` that are instances of
+# `keras_stt.layers.STTBlock` (also around MultiHeadAttention); each has a `mixer`. Of the
+# mixer's `variables`, set those that produce the logits to zeros: for STT those with
+# `"logits"` in their `path` (below), for MultiHeadAttention those with `"query"`. All others
+# stay as they are. (`variable.assign(keras.ops.zeros(variable.shape))`.)
+
+# %%
+from contextlib import contextmanager
+
+
+@contextmanager
+def restored(model):
+    """Whatever happens inside, the model has its weights again afterwards."""
+    weights = model.get_weights()
+    try:
+        yield
+    finally:
+        model.set_weights(weights)
+
+
+for name in ("stt-dense", "mha"):
+    block = models[name].get_layer("block_0")
+    print(name, *(variable.path for variable in block.mixer.variables), sep="\n  ")
 
 
 # %% tags=["solution"]
@@ -361,32 +381,39 @@ def forget(model):
                     variable.assign(keras.ops.zeros(variable.shape))
 
 
+# %% tags=["wrong"]
+def forget(model):
+    """The classifier's own logits, too."""
+    for variable in model.variables:
+        if "logits" in variable.path or "query" in variable.path:
+            variable.assign(keras.ops.zeros(variable.shape))
+
+
 # %% tags=["check"]
 for name, model in models.items():
-    weights = model.get_weights()
-    try:
+    before = [keras.ops.convert_to_numpy(variable) for variable in model.variables]
+    with restored(model):
         forget(model)
+        after = [keras.ops.convert_to_numpy(variable) for variable in model.variables]
         changed = attention_maps(model, test_images[:2])
-        values = [
-            v for v in model.variables if "value" in v.path and "kernel" in v.path
-        ]
-        whole = all(np.abs(keras.ops.convert_to_numpy(v)).max() > 0 for v in values)
-    finally:  # else a mistake here would cost you the trained weights
-        model.set_weights(weights)
+    for variable, old, new in zip(model.variables, before, after):
+        part = "mixer" in variable.path and any(
+            word in variable.path for word in ("logits", "query")
+        )
+        assert part or np.array_equal(old, new), f"{variable.path} was to stay as it is"
     for each in changed:
         heat = each.heat_map((1, 6))
         assert np.allclose(heat, 1 / 64, atol=1e-4), f"{name}, {each.name}: not even"
-    assert whole, f"{name}: the values were to stay"
 print("Right.")
 
 # %%
 table = {}
 for name, model in models.items():
-    weights = model.get_weights()
-    kept = model.evaluate(test_images, test_labels, batch_size=100, verbose=0)[1]
-    forget(model)
-    taken = model.evaluate(test_images, test_labels, batch_size=100, verbose=0)[1]
-    model.set_weights(weights)
+    score = {"batch_size": 100, "verbose": 0}
+    kept = model.evaluate(test_images, test_labels, **score)[1]
+    with restored(model):
+        forget(model)
+        taken = model.evaluate(test_images, test_labels, **score)[1]
     table[name] = (100 * kept, 100 * taken)
 
 figure, axes = plt.subplots(figsize=(6, 2.8))

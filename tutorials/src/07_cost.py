@@ -220,6 +220,18 @@ def stopwatch(steps, rounds=9, warmup=3, clock=time.perf_counter):
     return medians
 
 
+# %% tags=["wrong"]
+def stopwatch(steps, rounds=9, warmup=3, clock=time.perf_counter):
+    """The warm-up is counted."""
+    times = {name: [] for name in steps}
+    for _ in range(rounds + warmup):
+        for name, step in steps.items():
+            start = clock()
+            step()
+            times[name].append(1e3 * (clock() - start))
+    return {name: float(np.median(taken)) for name, taken in times.items()}
+
+
 # %% tags=["check"]
 now, calls = [0.0], []
 
@@ -236,7 +248,7 @@ def pretend(name, seconds):
 
 
 medians = stopwatch(
-    {"a": pretend("a", [1, 9, 2, 1, 2]), "b": pretend("b", [5, 5, 5, 5, 5])},
+    {"a": pretend("a", [1, 9, 3, 1, 2]), "b": pretend("b", [5, 5, 5, 5, 5])},
     rounds=5,
     warmup=2,
     clock=lambda: now[0],
@@ -244,8 +256,10 @@ medians = stopwatch(
 assert len(calls) == 14, f"{len(calls)} calls, expected 2 × (2 + 5)"
 rounds = [{*calls[start : start + 2]} for start in range(4, 14, 2)]
 assert rounds == [{"a", "b"}] * 5, "each round must time every step once"
-assert np.isclose(medians["b"], 5000), "milliseconds"
-assert np.isclose(medians["a"], 2000), "the median of 1, 9, 2, 1, 2 is 2"
+assert np.isclose(medians["b"], 5000), f"b: 5 s are 5000 ms, not {medians['b']}"
+assert np.isclose(medians["a"], 2000), (
+    f"a: the median of 1, 9, 3, 1 and 2 s is 2000 ms, not {medians['a']}; without the warm-up"
+)
 print("Right.")
 
 # %% [markdown]
@@ -304,10 +318,21 @@ def slope(positions, times):
     return np.polyfit(np.log(times), np.log(positions), 1)[0]
 
 
+# %% tags=["wrong"]
+def slope(positions, times):
+    """From the first point to the last, whatever lies between."""
+    return np.log(times[-1] / times[0]) / np.log(positions[-1] / positions[0])
+
+
 # %% tags=["check"]
 grid = np.array([64, 256, 1024, 4096])
 assert np.isclose(slope(grid, 3e-3 * grid**2.0), 2), "t = c·N² has slope 2"
-assert np.isclose(slope(grid, 7.0 * grid**0.5), 0.5)
+assert np.isclose(slope(grid, 7.0 * grid**0.5), 0.5), "t = c·√N has slope 0.5"
+noisy = np.array([1.0, 9.0, 15.0, 80.0])
+x, y = np.log(grid) - np.log(grid).mean(), np.log(noisy)
+assert np.isclose(slope(grid, noisy), (x @ y) / (x @ x)), (
+    "least squares, over all points"
+)
 print("Right.")
 
 # %%

@@ -1,0 +1,2 @@
+inputs = tokens[:, :-1]
+targets = tokens[:, 1:]
