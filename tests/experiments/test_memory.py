@@ -30,6 +30,11 @@ def quietest_peak(step):
     return min(peak_step_bytes(step) for _ in range(3))
 
 
+def is_about(peak, mib):
+    """A little less where pages are shared; some MiB more while other threads work."""
+    return mib - 4 <= peak / MIB <= mib + 10
+
+
 @pytest.fixture
 def without_allocator(monkeypatch):
     """As if the backend's allocator kept no statistics: NumPy's are not in them."""
@@ -53,21 +58,22 @@ def test_known_allocation(size, thread):
 
         for _ in range(3):
             step()
-        assert quietest_peak(step) / MIB == pytest.approx(size, abs=4)
+        assert is_about(quietest_peak(step), size)
 
 
 @needs_linux
 @pytest.mark.usefixtures("without_allocator")
 def test_only_what_comes_on_top_counts():
-    kept = [np.ones(40 * MIB, np.uint8)]
+    """Not what is there already, and not the sum of what comes one after the other."""
+    kept = [np.ones(100 * MIB, np.uint8)]
 
     def step():
-        first = np.ones(10 * MIB, np.uint8)
+        first = np.ones(60 * MIB, np.uint8)
         del first
-        second = np.ones(6 * MIB, np.uint8)
+        second = np.ones(40 * MIB, np.uint8)
         kept[0][:] = second[0]
 
-    assert quietest_peak(step) / MIB == pytest.approx(10, abs=4)
+    assert is_about(quietest_peak(step), 60)
 
 
 @needs_linux
@@ -86,7 +92,7 @@ def test_what_goes_after_the_result_is_not_there_before_the_next_step():
             time.sleep(0.01)
             del made
 
-        assert peak_step_bytes(step) / MIB == pytest.approx(20, abs=4)
+        assert is_about(peak_step_bytes(step), 20)
 
 
 @needs_linux

@@ -158,10 +158,13 @@ def blur_matrix(size, sigma):
 
 
 # %% tags=["check"]
-matrix = blur_matrix(9, 2.0)
+assert blur_matrix(9, 2.0) is not None, "`blur_matrix` returns nothing"
+matrix = np.asarray(blur_matrix(9, 2.0))
 assert np.shape(matrix) == (9, 9), f"shape {np.shape(matrix)}"
 assert np.allclose(np.sum(matrix, axis=1), 1), "rows must sum to 1"
 assert np.isclose(matrix[4, 6] / matrix[4, 4], np.exp(-0.5)), "at distance σ: exp(-1/2)"
+narrow = np.asarray(blur_matrix(9, 1.5))
+assert np.isclose(narrow[4, 7] / narrow[4, 4], np.exp(-2)), "at distance 2σ: exp(-2)"
 assert np.array_equal(blur_matrix(5, 0), np.eye(5))
 print("Right.")
 
@@ -254,7 +257,17 @@ def attacked(images, labels, gradient, epsilon):
 # %% tags=["check"]
 few = np.array([[0.02, 0.5, 0.5, 0.98]], "float32").reshape(1, 2, 2, 1)
 slope = np.array([[-3.0, 0.001, -0.2, 7.0]], "float32").reshape(1, 2, 2, 1)
-result = attacked(few, np.array([0]), lambda images, labels: slope, 0.1)
+
+
+def known_slope(images, labels):
+    """A gradient that is known."""
+    assert np.array_equal(images, few), "`gradient` takes the images first"
+    assert np.array_equal(labels, [0]), "`gradient` takes the labels second"
+    return slope
+
+
+result = attacked(few, np.array([0]), known_slope, 0.1)
+assert result is not None, "`attacked` returns nothing"
 expected = np.array([0, 0.6, 0.4, 1.0]).reshape(1, 2, 2, 1)
 assert np.shape(result) == few.shape, f"shape {np.shape(result)}"
 assert np.allclose(result, expected), (
@@ -371,8 +384,10 @@ def kept(clean, disturbed, classes):
 
 # %% tags=["check"]
 assert kept(0.9, 0.9, 10) == 1, "nothing changed: 1"
+assert kept(0.8, 0.65, 2) is not ..., "`kept` returns nothing"
 assert np.isclose(kept(0.8, 0.65, 2), 0.5), "from 80 to 65 % of two classes: half"
 assert np.isclose(kept(0.7, 0.1, 10), 0), "guessing among ten classes: 0"
+assert kept(0.7, 0.05, 10) < 0, "worse than guessing: below 0"
 print("Right.")
 
 # %% [markdown]
