@@ -24,7 +24,6 @@ import base64
 import io
 import json
 import os
-import platform
 import re
 import subprocess
 import sys
@@ -80,8 +79,8 @@ def source(path: Path) -> NotebookNode:
     notebook = jupytext.reads(path.read_text(), fmt="py:percent")
     cells = []
     for cell in notebook.cells:
-        kept = nbformat.v4.new_code_cell if cell.cell_type == "code" else None
-        make = kept or nbformat.v4.new_markdown_cell
+        is_code = cell.cell_type == "code"
+        make = nbformat.v4.new_code_cell if is_code else nbformat.v4.new_markdown_cell
         cells.append(make(cell.source, id=f"cell-{len(cells)}"))
         cells[-1].metadata["tags"] = list(cell.metadata.get("tags", []))
     kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
@@ -348,7 +347,6 @@ def record(seconds: dict[str, float]) -> None:
     known = times.get(backend(), {}).get("seconds", {})
     times[backend()] = {
         "command": f"KERAS_BACKEND={backend()} python tutorials/build.py run --record",
-        "python": platform.python_version(),
         **environment(backend()),
         "seconds": known | {name: round(taken) for name, taken in seconds.items()},
     }

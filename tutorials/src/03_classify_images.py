@@ -521,7 +521,8 @@ for one, other in (("mha", "none"), ("stt-dense", "mha"), ("stt-random", "mha"))
 # %% [markdown]
 # A difference of less than twice its error is not one you should build on. Nor is every larger
 # one real: with three seeds the error is a rough guess, and two *equal* mixers come out as
-# better or worse in about one of nine comparisons. `stt-dense` − `mha` says: *level, as far as three
+# better or worse in about one of nine comparisons (beyond ±2
+# in Student's t distribution with 4 degrees of freedom). `stt-dense` − `mha` says: *level, as far as three
 # seeds can tell*.
 
 # %%

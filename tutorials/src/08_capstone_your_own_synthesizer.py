@@ -513,7 +513,8 @@ for mine in ("stt-relative", "stt-guided"):
 # images brought the built-in kinds 3 to 5 points above it. So short a run praises nothing, and can drop a good idea, too. With
 # two seeds the standard error itself is a guess: of two *equal* mixers, this rule calls the
 # first "better" in about one of eleven comparisons, with three seeds in one of seventeen (and as
-# often "worse": together the one in nine of notebook 3). What a real run looks like, you saw in
+# often "worse": together the one in nine of notebook 3; Student's t
+# distribution with 2 and 4 degrees of freedom). What a real run looks like, you saw in
 # notebook 3: all images, a learning rate for each, three seeds.
 #
 # ## Your turn
