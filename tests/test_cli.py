@@ -141,7 +141,9 @@ def test_a_defect_is_not_taken_for_bad_input(capsys, monkeypatch, tmp_path, scen
     def defect(self):
         return keras.layers.Dense(-1)  # a ValueError of Keras's own
 
-    monkeypatch.setattr("keras_stt.experiments.comparison.Comparison.run", defect)
+    monkeypatch.setattr(
+        "keras_stt.experiments.compare.comparison.Comparison.run", defect
+    )
     monkeypatch.chdir(tmp_path)
     with pytest.raises(ValueError, match="units"):
         run(*TINY, "--data-dir", scenes_dir)
@@ -151,7 +153,7 @@ def test_a_full_disk_is_one_line(capsys, monkeypatch, tmp_path, scenes_dir):
     def full(self):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("keras_stt.experiments.comparison.Comparison.run", full)
+    monkeypatch.setattr("keras_stt.experiments.compare.comparison.Comparison.run", full)
     monkeypatch.chdir(tmp_path)
     assert run(*TINY, "--data-dir", scenes_dir) == 2
     assert capsys.readouterr().err.count("\n") == 1

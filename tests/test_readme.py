@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from keras_stt.benchmark import table as bench_table
-from keras_stt.experiments.files import read_json
-from keras_stt.experiments.results import task_of
-from keras_stt.experiments.table import markdown_table
+from keras_stt.experiments.bench import table as bench_table
+from keras_stt.experiments.reports.files import read_json
+from keras_stt.experiments.reports.results import task_of
+from keras_stt.experiments.reports.table import markdown_table
 
 ROOT = Path(__file__).parent.parent
 RESULTS = sorted(ROOT.glob("docs/results/*/results.json"))

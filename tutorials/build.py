@@ -341,7 +341,7 @@ def record(seconds: dict[str, float]) -> None:
 
     The front page shows them.
     """
-    from keras_stt.experiments.environment import environment
+    from keras_stt.experiments.measures.environment import environment
 
     times = json.loads(TIMES.read_text()) if TIMES.exists() else {}
     known = times.get(backend(), {}).get("seconds", {})

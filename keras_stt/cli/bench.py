@@ -12,9 +12,6 @@ from typing import Any
 
 import keras
 
-from keras_stt.benchmark.compiled import FORMS
-from keras_stt.benchmark.contenders import CONTENDERS
-from keras_stt.benchmark.settings import DTYPES, BenchSettings
 from keras_stt.cli.command import (
     BACKENDS,
     carried_out,
@@ -24,6 +21,9 @@ from keras_stt.cli.command import (
     start_anew,
 )
 from keras_stt.cli.parser import Help, grid_shape
+from keras_stt.experiments.bench.compiled import FORMS
+from keras_stt.experiments.bench.settings import DTYPES, BenchSettings
+from keras_stt.mixers import MIXERS
 
 #: What the command needs besides Keras.
 BENCH_PACKAGES = ("matplotlib", "PIL", "tqdm")
@@ -64,7 +64,7 @@ def add_bench(commands: Any) -> None:
         "--mixers",
         nargs="+",
         metavar="MIXER",
-        help=f"among {', '.join(CONTENDERS)}; all by default",
+        help=f"among {', '.join(MIXERS)}; all by default",
     )
     add(
         "--forms",
@@ -92,8 +92,8 @@ def _bench(options: argparse.Namespace, arguments: list[str]) -> int:
         settings = settings_of(options)
         _keep_memory(arguments)
         logging.getLogger("tensorflow").setLevel(logging.ERROR)
-        from keras_stt.benchmark.bench import Bench
-        from keras_stt.benchmark.table import terminal_table
+        from keras_stt.experiments.bench.bench import Bench
+        from keras_stt.experiments.bench.table import terminal_table
 
         bench = Bench(
             settings,

@@ -16,15 +16,15 @@ from keras_stt.cli.command import (
     settings_of,
 )
 from keras_stt.cli.parser import Help, Parser, grid_shape
-from keras_stt.experiments.settings import (
+from keras_stt.experiments.compare.settings import (
     CaptionSettings,
     ClassifySettings,
     Settings,
 )
-from keras_stt.models import MIXERS
+from keras_stt.mixers import MIXERS
 
 if TYPE_CHECKING:
-    from keras_stt.experiments.comparison import Comparison
+    from keras_stt.experiments.compare.comparison import Comparison
 
 #: What the command needs besides Keras.
 COMPARE_PACKAGES = ("matplotlib", "PIL", "pycocoevalcap", "tqdm")
@@ -175,7 +175,7 @@ def _compare(options: argparse.Namespace, arguments: list[str]) -> int:
             progress=not options.quiet,
         )
         results = comparison.run()
-        from keras_stt.experiments.table import terminal_table
+        from keras_stt.experiments.reports.table import terminal_table
 
         table = terminal_table(results)
         return f"{table}\n\nReport: {comparison.folder / 'report.html'}"
@@ -186,10 +186,10 @@ def _compare(options: argparse.Namespace, arguments: list[str]) -> int:
 def _comparison(task: str) -> type[Comparison]:
     """The comparison of a task; it brings in what comparisons need besides Keras."""
     if task == "caption":
-        from keras_stt.experiments.caption import CaptionComparison
+        from keras_stt.experiments.compare.caption import CaptionComparison
 
         return CaptionComparison
-    from keras_stt.experiments.classify import ClassifyComparison
+    from keras_stt.experiments.compare.classify import ClassifyComparison
 
     return ClassifyComparison
 

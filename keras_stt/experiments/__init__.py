@@ -1,1 +1,1 @@
-"""Experiments: data, training, measures and the report of a comparison."""
+"""Experiments: comparisons and benchmarks, from the data to the report."""

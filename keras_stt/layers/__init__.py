@@ -1,19 +1,11 @@
-"""Keras layers: STT, the block around it, and the layers it is compared with."""
+"""Keras layers: STT, the block around it, and what models need besides."""
 
-from keras_stt.layers.axial_attention import AxialAttention
-from keras_stt.layers.cross_attention import CrossAttention
-from keras_stt.layers.position_embedding import PositionEmbedding
-from keras_stt.layers.self_attention import SelfAttention
-from keras_stt.layers.stt import STT
-from keras_stt.layers.stt_block import STTBlock
-from keras_stt.layers.stt_cross_attention import STTCrossAttention
+from keras_stt.export import exported
+from keras_stt.layers.cross_attention import CrossAttention as CrossAttention
+from keras_stt.layers.keras_attention import KerasAttention as KerasAttention
+from keras_stt.layers.position_embedding import PositionEmbedding as PositionEmbedding
+from keras_stt.layers.stt import STT as STT
+from keras_stt.layers.stt_block import STTBlock as STTBlock
+from keras_stt.layers.stt_cross_attention import STTCrossAttention as STTCrossAttention
 
-__all__ = [
-    "STT",
-    "AxialAttention",
-    "CrossAttention",
-    "PositionEmbedding",
-    "STTBlock",
-    "STTCrossAttention",
-    "SelfAttention",
-]
+__all__ = exported(__name__)

@@ -7,11 +7,12 @@ from typing import Any
 import keras
 from keras import ops
 
+from keras_stt.export import export
 from keras_stt.layers.keras_attention import KerasAttention
 from keras_stt.typing import Shape, Tensor
 
 
-@keras.saving.register_keras_serializable("keras_stt.layers")
+@export
 class CrossAttention(KerasAttention):
     """Cross-attention to a grid: `keras.layers.MultiHeadAttention`, flattened.
 

@@ -8,8 +8,10 @@ from typing import Any
 import keras
 
 from keras_stt.arguments import check_positive, head_dim
+from keras_stt.export import export
 
 
+@export
 class KerasAttention(keras.layers.Layer):
     """Arguments and configuration of a layer around `MultiHeadAttention`.
 
@@ -53,6 +55,17 @@ class KerasAttention(keras.layers.Layer):
             dtype=self.dtype_policy,
             name=name,
         )
+
+    def _multiply_adds(self, channels: int, positions: int, keys: int) -> int:
+        """One attention of some positions, each to so many keys, all with projections.
+
+        Args:
+            channels: Channels of queries, keys and values.
+            positions: Number of positions, which are projected once.
+            keys: Number of positions that each of them attends to.
+        """
+        key_dim = self.key_dim or head_dim(channels, self.num_heads, "key_dim")
+        return positions * self.num_heads * key_dim * (4 * channels + 2 * keys)
 
     def get_config(self) -> dict[str, Any]:
         return {

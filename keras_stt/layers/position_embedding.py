@@ -8,10 +8,11 @@ import keras
 import numpy as np
 import numpy.typing as npt
 
+from keras_stt.export import export
 from keras_stt.typing import Shape, Tensor
 
 
-@keras.saving.register_keras_serializable("keras_stt.layers")
+@export
 class PositionEmbedding(keras.layers.Layer):
     """Adds a learned vector to each position of a grid: `Y = X + E`.
 

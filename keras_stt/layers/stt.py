@@ -17,10 +17,11 @@ from keras_stt.arguments import (
     head_dim,
     resolve_modes,
 )
+from keras_stt.export import export
 from keras_stt.typing import Shape, Tensor
 
 
-@keras.saving.register_keras_serializable("keras_stt.layers")
+@export
 class STT(keras.layers.Layer):
     """Self-attention for image tensors by synthesised mode transformations.
 
@@ -402,6 +403,26 @@ class STT(keras.layers.Layer):
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
         return (*input_shape[:-1], *(self._output_shape or input_shape[-1:]))
+
+    def multiply_adds(self, input_shape: Shape) -> int:
+        """Counts the multiply-adds for one example, forward.
+
+        The projections, the mode products, and the products of the synthesizers.
+
+        Args:
+            input_shape: Shape of the input, `(B, n_1, …, n_M, C)`.
+        """
+        channels, positions = input_shape[-1], math.prod(input_shape[1:-1])
+        value_dim = self.value_dim or head_dim(channels, self.num_heads, "value_dim")
+        values = self.num_heads * value_dim
+        outputs = math.prod(self._output_shape or (channels,))
+        axes = resolve_modes(self.attention_axes, len(input_shape))
+        synthesis = sum(
+            self._synthesizer_for_mode(axis, self.num_heads).multiply_adds(input_shape)
+            for axis in axes
+        )
+        sizes = sum(input_shape[axis] for axis in axes)
+        return positions * values * (channels + outputs + sizes) + synthesis
 
     def get_config(self) -> dict[str, Any]:
         return {

@@ -9,11 +9,12 @@ from typing import Any
 import keras
 
 from keras_stt import ops as stt_ops
+from keras_stt.export import export
 from keras_stt.layers.stt import STT
 from keras_stt.typing import Shape, Tensor
 
 
-@keras.saving.register_keras_serializable("keras_stt.layers")
+@export
 class STTBlock(keras.layers.Layer):
     """A pre-norm residual block whose token mixer is any layer, STT by default.
 
@@ -86,7 +87,7 @@ class STTBlock(keras.layers.Layer):
         if needed:
             raise ValueError(
                 "`mixer` must be called with one tensor; for MultiHeadAttention take "
-                "`keras_stt.layers.SelfAttention`. "
+                "`keras_stt.mixers.SelfAttention`. "
                 f"Received: mixer={mixer!r}, which also needs {', '.join(needed)}"
             )
         if not isinstance(cross_attention, (keras.layers.Layer, type(None))):

@@ -9,10 +9,11 @@ from keras import ops
 
 from keras_stt import ops as stt_ops
 from keras_stt.arguments import check_positive, head_dim
+from keras_stt.export import export
 from keras_stt.typing import Shape, Tensor
 
 
-@keras.saving.register_keras_serializable("keras_stt.layers")
+@export
 class STTCrossAttention(keras.layers.Layer):
     """Reads a grid with weights that each position of a text synthesises.
 

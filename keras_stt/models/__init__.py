@@ -1,19 +1,11 @@
-"""Models: the image classifier, the image captioner, and the mixers to choose from."""
+"""Models: the image classifier and the image captioner."""
 
-from keras_stt.models.attention_maps import AttentionMaps, attention_maps
-from keras_stt.models.caption_text import learn_vocabulary, normalize
-from keras_stt.models.image_captioner import CROSS_ATTENTIONS, ImageCaptioner
-from keras_stt.models.image_classifier import image_classifier
-from keras_stt.models.mixers import MIXERS, Mixer
+from keras_stt.export import exported
+from keras_stt.models.caption_text import learn_vocabulary as learn_vocabulary
+from keras_stt.models.caption_text import normalize_caption as normalize_caption
+from keras_stt.models.caption_text import tokenize_captions as tokenize_captions
+from keras_stt.models.image_captioner import CROSS_ATTENTIONS as CROSS_ATTENTIONS
+from keras_stt.models.image_captioner import ImageCaptioner as ImageCaptioner
+from keras_stt.models.image_classifier import image_classifier as image_classifier
 
-__all__ = [
-    "CROSS_ATTENTIONS",
-    "MIXERS",
-    "AttentionMaps",
-    "ImageCaptioner",
-    "Mixer",
-    "attention_maps",
-    "image_classifier",
-    "learn_vocabulary",
-    "normalize",
-]
+__all__ = ["CROSS_ATTENTIONS", *exported(__name__)]

@@ -13,6 +13,8 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 import numpy.typing as npt
 
+from keras_stt.export import export
+
 #: Tokens before the words of the vocabulary.
 SPECIAL_TOKENS = ("", "[UNK]", "[START]", "[END]")
 PADDING, UNKNOWN, START, END = range(len(SPECIAL_TOKENS))
@@ -21,7 +23,8 @@ PADDING, UNKNOWN, START, END = range(len(SPECIAL_TOKENS))
 _PUNCTUATION = re.compile(r"""[!"#$%&()*+,\-./:;<=>?@\[\\\]^_`{|}~']""")
 
 
-def normalize(caption: str) -> str:
+@export
+def normalize_caption(caption: str) -> str:
     """A caption in small letters, without punctuation, with single spaces.
 
     That is how `keras.layers.TextVectorization` standardises text, but for letters
@@ -36,12 +39,13 @@ def normalize(caption: str) -> str:
 
     Example:
 
-    >>> keras_stt.models.normalize("There's a T-shirt , drying .")
+    >>> keras_stt.models.normalize_caption("There's a T-shirt , drying .")
     'theres a tshirt drying'
     """
     return " ".join(_PUNCTUATION.sub("", caption.lower()).split())
 
 
+@export
 def learn_vocabulary(captions: Iterable[str], min_count: int = 1) -> list[str]:
     """The words of captions, the most frequent first, ties in alphabetical order.
 
@@ -58,12 +62,15 @@ def learn_vocabulary(captions: Iterable[str], min_count: int = 1) -> list[str]:
     ['a', 'circle', 'cross', 'red']
     """
     check_texts("captions", captions)
-    counts = Counter(word for text in captions for word in normalize(text).split())
+    counts = Counter(
+        word for text in captions for word in normalize_caption(text).split()
+    )
     words = sorted(counts, key=lambda word: (-counts[word], word))
     return [word for word in words if counts[word] >= min_count]
 
 
-def tokenize(
+@export
+def tokenize_captions(
     captions: Sequence[str], vocabulary: Sequence[str], max_length: int
 ) -> npt.NDArray[np.int32]:
     """Captions as tokens.
@@ -83,7 +90,7 @@ def tokenize(
     numbers = {word: len(SPECIAL_TOKENS) + i for i, word in enumerate(vocabulary)}
     tokens = np.full((len(captions), max_length + 2), PADDING, np.int32)
     for row, caption in zip(tokens, captions, strict=True):
-        words = normalize(caption).split()[:max_length]
+        words = normalize_caption(caption).split()[:max_length]
         text = [START, *(numbers.get(word, UNKNOWN) for word in words), END]
         row[: len(text)] = text
     return tokens
@@ -98,7 +105,7 @@ def check_texts(name: str, value: object) -> None:
 
 
 def check_vocabulary(vocabulary: Sequence[str]) -> None:
-    """Raises a `ValueError` unless words are distinct, and as `normalize` has them."""
+    """Raises a `ValueError` unless words are distinct and normalised."""
     check_texts("vocabulary", vocabulary)
     if not vocabulary or len(set(vocabulary)) != len(vocabulary):
         raise ValueError(
@@ -106,7 +113,7 @@ def check_vocabulary(vocabulary: Sequence[str]) -> None:
             f"Received: {len(vocabulary)} words, {len(set(vocabulary))} distinct"
         )
     for word in vocabulary:
-        if not word or normalize(word) != word or " " in word:
+        if not word or normalize_caption(word) != word or " " in word:
             raise ValueError(
                 "`vocabulary` must hold single words in small letters without "
                 "punctuation, as `learn_vocabulary` gives them; special tokens come on "

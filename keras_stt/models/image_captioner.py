@@ -15,6 +15,7 @@ import numpy.typing as npt
 from keras import ops
 
 from keras_stt.arguments import check_positive
+from keras_stt.export import export
 from keras_stt.layers import (
     CrossAttention,
     PositionEmbedding,
@@ -28,7 +29,7 @@ from keras_stt.models.caption_text import (
     START,
     UNKNOWN,
     check_vocabulary,
-    tokenize,
+    tokenize_captions,
 )
 from keras_stt.models.image_encoder import encode, mixer_factory
 from keras_stt.models.text_generator import TextGenerator
@@ -41,7 +42,7 @@ CROSS_ATTENTIONS: dict[str, Callable[[int], keras.layers.Layer]] = {
 """How the text reads the grid, by name: a layer from the number of heads."""
 
 
-@keras.saving.register_keras_serializable("keras_stt.models")
+@export
 class ImageCaptioner(keras.Model):
     """Writes captions for images: an encoder on a grid, a causal decoder over text.
 
@@ -57,8 +58,8 @@ class ImageCaptioner(keras.Model):
         image_shape: Shape of an image, `(height, width, channels)`.
         vocabulary: The words, distinct.
         max_length: The longest caption, in words. Defaults to 24.
-        encoder_mixer: A name in `keras_stt.models.MIXERS`. Defaults to `"stt-dense"`.
-        decoder_mixer: A name in `keras_stt.models.MIXERS` that has a causal form: an
+        encoder_mixer: A name in `keras_stt.mixers.MIXERS`. Defaults to `"stt-dense"`.
+        decoder_mixer: A name in `keras_stt.mixers.MIXERS` that has a causal form: an
             STT or `"mha"`. Defaults to `"stt-dense"`.
         cross_attention: `"mha"`: MultiHeadAttention to all positions of the grid;
             `"stt"`: `STTCrossAttention`. Defaults to `"mha"`.
@@ -281,13 +282,13 @@ class ImageCaptioner(keras.Model):
         `tokens[:, :-1]` are the inputs, `tokens[:, 1:]` the targets.
 
         Args:
-            captions: Captions; `keras_stt.models.normalize` is applied to them.
+            captions: Captions; `keras_stt.models.normalize_caption` is applied to them.
 
         Returns:
             int32, `(N, max_length + 2)`: start, words, end, padding. Captions of more
             than `max_length` words end there.
         """
-        return tokenize(captions, self.vocabulary, self.max_length)
+        return tokenize_captions(captions, self.vocabulary, self.max_length)
 
     def detokenize(self, tokens: Sequence[int]) -> str:
         """The words of a row of tokens, up to its end."""

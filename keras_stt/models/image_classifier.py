@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import keras
 
+from keras_stt.export import export
 from keras_stt.models.image_encoder import MixerChoice, encode
 
 
+@export
 def image_classifier(
     input_shape: tuple[int, int, int],
     num_classes: int,
@@ -30,7 +32,7 @@ def image_classifier(
     Args:
         input_shape: Shape of an image, `(height, width, channels)`.
         num_classes: Number of classes.
-        mixer: A name in `keras_stt.models.MIXERS`, or a function without arguments
+        mixer: A name in `keras_stt.mixers.MIXERS`, or a function without arguments
             that makes a layer for each block. Defaults to `"stt-dense"`.
         grid: Grid `(rows, columns)` on which the blocks work; the image's height and
             width must be multiples of it. Defaults to `(8, 8)`.

@@ -9,7 +9,7 @@ import keras
 
 from keras_stt.arguments import check_positive
 from keras_stt.layers import PositionEmbedding, STTBlock
-from keras_stt.models.mixers import MIXERS
+from keras_stt.mixers import MIXERS
 
 MixerChoice = str | Callable[[], keras.layers.Layer]
 """A name in `MIXERS`, or a function that makes a layer for each block."""
@@ -31,7 +31,7 @@ def encode(
 
     Args:
         images: Symbolic float32 images in [0, 1], `(B, height, width, channels)`.
-        mixer: A name in `keras_stt.models.MIXERS`, or a function without arguments
+        mixer: A name in `keras_stt.mixers.MIXERS`, or a function without arguments
             that makes a layer for each block. Defaults to `"stt-dense"`.
         grid: Grid `(rows, columns)` on which the blocks work; the image's height and
             width must be multiples of it. Defaults to `(8, 8)`.

@@ -8,9 +8,11 @@ from typing import Any
 
 from keras import ops
 
+from keras_stt.export import export
 from keras_stt.typing import Tensor
 
 
+@export
 @dataclass(frozen=True)
 class HeadLayout:
     """A layout of values in which mode products need no further transposes.
@@ -64,6 +66,7 @@ class HeadLayout:
         return weights if self.batch_axes == 2 else weights[0]
 
 
+@export
 def plan_heads(modes: int, shared: bool) -> HeadLayout:
     """Plans the layout of values, from what is known before anything is computed.
 

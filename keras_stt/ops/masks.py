@@ -8,9 +8,11 @@ from collections.abc import Sequence
 import keras
 from keras import ops
 
+from keras_stt.export import export
 from keras_stt.typing import Shape, Tensor
 
 
+@export
 def grid_mask(mask: Tensor, inputs: Tensor) -> Tensor:
     """Checks a mask on the grid and brings it to its full shape.
 
@@ -33,6 +35,7 @@ def grid_mask(mask: Tensor, inputs: Tensor) -> Tensor:
     return ops.logical_and(mask, ops.ones_like(inputs[..., 0], dtype="bool"))
 
 
+@export
 def check_mask_shape(shape: Shape, input_shape: Shape) -> None:
     """Raises a `ValueError` unless a mask of a shape fits an input.
 
@@ -52,6 +55,7 @@ def check_mask_shape(shape: Shape, input_shape: Shape) -> None:
         )
 
 
+@export
 def mode_mask(mask: Tensor, axis: int) -> Tensor:
     """The slices of a mode that hold a valid position.
 
@@ -67,6 +71,7 @@ def mode_mask(mask: Tensor, axis: int) -> Tensor:
     return ops.expand_dims(valid, axis=(1, 2))
 
 
+@export
 def causal_mask(size: int) -> Tensor:
     """The causal mask of one mode: row `i` attends to the columns `j ≤ i`.
 
@@ -80,6 +85,7 @@ def causal_mask(size: int) -> Tensor:
     return ops.expand_dims(positions, axis=1) >= positions
 
 
+@export
 def masked_softmax(logits: Tensor, mask: Tensor | None = None) -> Tensor:
     """Softmax over the valid entries of the last axis.
 
@@ -103,6 +109,7 @@ def masked_softmax(logits: Tensor, mask: Tensor | None = None) -> Tensor:
     return ops.where(mask, weights, 0.0)
 
 
+@export
 def finite(logits: Tensor) -> Tensor:
     """Logits in float32 at least; those of half precision within ±1e30.
 
@@ -128,6 +135,7 @@ def _softmax(logits: Tensor) -> Tensor:
     return ops.softmax(logits, axis=-1)
 
 
+@export
 def masked_mean(
     tensor: Tensor, axes: int | Sequence[int], mask: Tensor | None = None
 ) -> Tensor:

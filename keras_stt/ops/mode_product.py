@@ -8,9 +8,11 @@ from typing import Any
 
 from keras import ops
 
+from keras_stt.export import export
 from keras_stt.typing import Tensor
 
 
+@export
 def mode_product(tensor: Tensor, matrix: Tensor, axis: int) -> Tensor:
     """Applies a matrix along one axis of a tensor.
 
@@ -84,6 +86,7 @@ def mode_product(tensor: Tensor, matrix: Tensor, axis: int) -> Tensor:
     return ops.reshape(product, (*product_lead, *before, size, *after))
 
 
+@export
 def multi_mode_product(
     tensor: Tensor, matrices: Sequence[Tensor], axes: Sequence[int]
 ) -> Tensor:
@@ -115,6 +118,7 @@ def multi_mode_product(
     return tensor
 
 
+@export
 def masked_multi_mode_product(
     tensor: Tensor,
     matrices: Sequence[Tensor],

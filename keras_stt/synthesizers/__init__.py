@@ -1,23 +1,17 @@
 """Synthesizers: where the attention logits of a mode come from."""
 
-from keras_stt.synthesizers.dense import Dense
-from keras_stt.synthesizers.dot_product import DotProduct
-from keras_stt.synthesizers.factorized_dense import FactorizedDense
-from keras_stt.synthesizers.factorized_random import FactorizedRandom
-from keras_stt.synthesizers.mixture import Mixture
-from keras_stt.synthesizers.random import Random
-from keras_stt.synthesizers.registry import deserialize, get, serialize
-from keras_stt.synthesizers.synthesizer import Synthesizer
+from keras_stt.export import exported
+from keras_stt.synthesizers.dense import Dense as Dense
+from keras_stt.synthesizers.dot_product import DotProduct as DotProduct
+from keras_stt.synthesizers.factorized_dense import FactorizedDense as FactorizedDense
+from keras_stt.synthesizers.factorized_random import (
+    FactorizedRandom as FactorizedRandom,
+)
+from keras_stt.synthesizers.mixture import Mixture as Mixture
+from keras_stt.synthesizers.random import Random as Random
+from keras_stt.synthesizers.registry import deserialize as deserialize
+from keras_stt.synthesizers.registry import get as get
+from keras_stt.synthesizers.registry import serialize as serialize
+from keras_stt.synthesizers.synthesizer import Synthesizer as Synthesizer
 
-__all__ = [
-    "Dense",
-    "DotProduct",
-    "FactorizedDense",
-    "FactorizedRandom",
-    "Mixture",
-    "Random",
-    "Synthesizer",
-    "deserialize",
-    "get",
-    "serialize",
-]
+__all__ = exported(__name__)

@@ -8,11 +8,12 @@ import keras
 from keras import ops
 
 from keras_stt.arguments import check_positive
+from keras_stt.export import export
 from keras_stt.synthesizers.synthesizer import Synthesizer
 from keras_stt.typing import Shape, Tensor
 
 
-@keras.saving.register_keras_serializable("keras_stt.synthesizers")
+@export
 class Dense(Synthesizer):
     """Logits synthesised from the visual information: the basic STT.
 
@@ -79,6 +80,10 @@ class Dense(Synthesizer):
         logits = self.logits_dense(self.hidden_dense(rows))  # (B·n, h·n)
         logits = ops.reshape(logits, (-1, size, self.num_heads, size))
         return ops.transpose(logits, (0, 2, 1, 3))  # (B, h, n, n)
+
+    def multiply_adds(self, input_shape: Shape) -> int:
+        size, channels = input_shape[self.axis], input_shape[-1]
+        return size * self.hidden_dim * (channels + self.num_heads * size)
 
     def get_config(self) -> dict[str, Any]:
         return {

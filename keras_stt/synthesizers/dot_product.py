@@ -8,11 +8,12 @@ import keras
 from keras import ops
 
 from keras_stt.arguments import check_positive, head_dim
+from keras_stt.export import export
 from keras_stt.synthesizers.synthesizer import Synthesizer
 from keras_stt.typing import Shape, Tensor
 
 
-@keras.saving.register_keras_serializable("keras_stt.synthesizers")
+@export
 class DotProduct(Synthesizer):
     """Logits that compare positions: pooled queries times pooled keys.
 
@@ -67,6 +68,11 @@ class DotProduct(Synthesizer):
         query = ops.transpose(query, (0, 2, 1, 3)) / key_dim**0.5  # (B, h, n, d)
         logits = ops.matmul(query, ops.transpose(key, (0, 2, 3, 1)))  # (B, h, n, n)
         return ops.cast(logits, self.compute_dtype)
+
+    def multiply_adds(self, input_shape: Shape) -> int:
+        size, channels = input_shape[self.axis], input_shape[-1]
+        key_dim = self.key_dim or head_dim(channels, self.num_heads, "key_dim")
+        return self.num_heads * key_dim * size * (2 * channels + size)
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "key_dim": self.key_dim}

@@ -9,11 +9,12 @@ import keras
 from keras import ops
 
 from keras_stt.arguments import as_integers
+from keras_stt.export import export
 from keras_stt.synthesizers.synthesizer import Synthesizer
 from keras_stt.typing import Shape, Tensor
 
 
-@keras.saving.register_keras_serializable("keras_stt.synthesizers")
+@export
 class FactorizedDense(Synthesizer):
     """Logits synthesised from the visual information in two short factors.
 
@@ -83,6 +84,11 @@ class FactorizedDense(Synthesizer):
         )
         logits = ops.reshape(repeated * tiled, (-1, size, heads, size))
         return ops.transpose(logits, (0, 2, 1, 3))  # (B, h, n, n)
+
+    def multiply_adds(self, input_shape: Shape) -> int:
+        size, channels = input_shape[self.axis], input_shape[-1]
+        factors = self.factors or closest_factors(size)
+        return size * channels * self.num_heads * sum(factors)
 
     def get_config(self) -> dict[str, Any]:
         return {

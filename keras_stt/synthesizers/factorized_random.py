@@ -8,11 +8,12 @@ import keras
 from keras import ops
 
 from keras_stt.arguments import check_positive
+from keras_stt.export import export
 from keras_stt.synthesizers.synthesizer import Synthesizer
 from keras_stt.typing import Shape, Tensor
 
 
-@keras.saving.register_keras_serializable("keras_stt.synthesizers")
+@export
 class FactorizedRandom(Synthesizer):
     """Learned logits of low rank, the same for every input.
 
@@ -57,6 +58,9 @@ class FactorizedRandom(Synthesizer):
     def call(self, inputs: Tensor, mask: Tensor | None = None) -> Tensor:
         rows, columns = ops.convert_to_tensor(self.rows), self.columns
         return ops.matmul(rows, ops.swapaxes(columns, -1, -2))[None]  # (1, h, n, n)
+
+    def multiply_adds(self, input_shape: Shape) -> int:
+        return self.rank * self.num_heads * input_shape[self.axis] ** 2
 
     def get_config(self) -> dict[str, Any]:
         return {

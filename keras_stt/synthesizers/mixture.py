@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import keras
 from keras import ops
 
 from keras_stt import ops as stt_ops
+from keras_stt.export import export
 from keras_stt.synthesizers.registry import get, serialize
 from keras_stt.synthesizers.synthesizer import Synthesizer
 from keras_stt.typing import Shape, Tensor
 
 
-@keras.saving.register_keras_serializable("keras_stt.synthesizers")
+@export
 class Mixture(Synthesizer):
     """A learned weighted sum of the logits of several synthesizers.
 
@@ -80,6 +80,12 @@ class Mixture(Synthesizer):
             for index, component in enumerate(self.components)
         )
         return ops.cast(logits, self.compute_dtype)
+
+    def multiply_adds(self, input_shape: Shape) -> int:
+        return sum(
+            for_mode(self.axis, self.num_heads).multiply_adds(input_shape)
+            for for_mode in self._copies_for_mode
+        )
 
     def get_config(self) -> dict[str, Any]:
         return {

@@ -6,11 +6,12 @@ from typing import Any
 
 import keras
 
+from keras_stt.export import export
 from keras_stt.synthesizers.synthesizer import Synthesizer
 from keras_stt.typing import Shape, Tensor
 
 
-@keras.saving.register_keras_serializable("keras_stt.synthesizers")
+@export
 class Random(Synthesizer):
     """Logits that are learned outright, the same for every input.
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import keras
 
+from keras_stt.export import export
 from keras_stt.synthesizers.dense import Dense
 from keras_stt.synthesizers.dot_product import DotProduct
 from keras_stt.synthesizers.factorized_dense import FactorizedDense
@@ -22,11 +23,13 @@ NAMES: dict[str, type[Synthesizer]] = {
 }
 
 
+@export
 def serialize(synthesizer: Synthesizer) -> dict[str, Any]:
     """The config dict of a synthesizer, for `deserialize`."""
     return keras.saving.serialize_keras_object(synthesizer)
 
 
+@export
 def deserialize(
     config: dict[str, Any], custom_objects: dict[str, type] | None = None
 ) -> Synthesizer:
@@ -46,6 +49,7 @@ def deserialize(
     return keras.saving.deserialize_keras_object(config, custom_objects=custom_objects)
 
 
+@export
 def get(identifier: Any) -> Synthesizer:
     """The synthesizer that a name, an instance, a class or a config dict stands for.
 
@@ -88,4 +92,4 @@ def get(identifier: Any) -> Synthesizer:
 def _class_named(name: str) -> Any:
     """A class by its own name, or by the one that it is registered with."""
     registered = keras.saving.get_registered_object
-    return registered(f"keras_stt.synthesizers>{name}") or registered(name)
+    return registered(f"keras_stt>{name}") or registered(name)

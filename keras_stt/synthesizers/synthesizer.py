@@ -9,10 +9,11 @@ import keras
 
 from keras_stt import ops as stt_ops
 from keras_stt.arguments import check_positive
+from keras_stt.export import export
 from keras_stt.typing import Shape, Tensor
 
 
-@keras.saving.register_keras_serializable("keras_stt.synthesizers")
+@export
 class Synthesizer(keras.layers.Layer):
     """Gives the attention logits of one mode of a tensor.
 
@@ -183,6 +184,17 @@ class Synthesizer(keras.layers.Layer):
         size = input_shape[self.axis]
         batch = input_shape[0] if self.input_dependent else 1
         return (batch, self.num_heads, size, size)
+
+    def multiply_adds(self, input_shape: Shape) -> int:
+        """Counts the multiply-adds of the logits for one example, forward.
+
+        Args:
+            input_shape: Shape of the input, `(B, n_1, …, n_M, C)`.
+
+        Returns:
+            The number of multiply-adds of matrix products: 0 unless overridden.
+        """
+        return 0
 
     def get_config(self) -> dict[str, Any]:
         config = super().get_config()

@@ -7,7 +7,7 @@ same form is tested with the comparison.
 import math
 import random
 
-from keras_stt.experiments.results import (
+from keras_stt.experiments.reports.results import (
     FGSM_STRENGTHS,
     NOISE_STRENGTHS,
     measures,

@@ -3,8 +3,9 @@
 import keras
 import numpy as np
 
-from keras_stt.experiments.data import Images
-from keras_stt.experiments.training import Recipe, train
+from keras_stt.experiments.data.classification import Images
+from keras_stt.experiments.training.recipe import Recipe
+from keras_stt.experiments.training.training import train
 
 CLASSES = 3
 RECIPE = Recipe(epochs=3, batch_size=16, learning_rate=0.01, shift=1)

@@ -13,13 +13,12 @@ from support import BACKENDS
 from keras_stt import synthesizers
 from keras_stt.layers import (
     STT,
-    AxialAttention,
     CrossAttention,
     PositionEmbedding,
-    SelfAttention,
     STTBlock,
     STTCrossAttention,
 )
+from keras_stt.mixers import AxialAttention, SelfAttention
 
 IMAGE, VIDEO = (2, 3, 5, 8), (2, 3, 5, 4, 8)
 

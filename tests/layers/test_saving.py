@@ -8,13 +8,12 @@ from support import normal, other_backends, relative_error, run_python
 
 from keras_stt.layers import (
     STT,
-    AxialAttention,
     CrossAttention,
     PositionEmbedding,
-    SelfAttention,
     STTBlock,
     STTCrossAttention,
 )
+from keras_stt.mixers import AxialAttention, SelfAttention
 
 IMAGE = (2, 3, 5, 8)
 

@@ -4,7 +4,8 @@ import oracle
 import pytest
 from support import array, built, normal, relative_error, weights_of
 
-from keras_stt.layers import STT, AxialAttention, SelfAttention, STTBlock
+from keras_stt.layers import STT, STTBlock
+from keras_stt.mixers import AxialAttention, SelfAttention
 
 IMAGE = (2, 3, 5, 8)
 

@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 from support import array, built, normal, relative_error
 
-from keras_stt.layers import STT, SelfAttention, STTBlock
+from keras_stt.layers import STT, STTBlock
+from keras_stt.mixers import SelfAttention
 
 IMAGE = (2, 3, 5, 8)
 

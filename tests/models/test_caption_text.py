@@ -2,7 +2,7 @@ import keras
 import numpy as np
 import pytest
 
-from keras_stt.models import ImageCaptioner, learn_vocabulary, normalize
+from keras_stt.models import ImageCaptioner, learn_vocabulary, normalize_caption
 
 WORDS = ["red", "green", "a"]
 
@@ -17,7 +17,7 @@ WORDS = ["red", "green", "a"]
     ],
 )
 def test_normalize(text, expected):
-    assert normalize(text) == expected
+    assert normalize_caption(text) == expected
 
 
 def text_vectorization(**arguments):
@@ -28,8 +28,8 @@ def text_vectorization(**arguments):
 def test_plain_text_is_what_text_vectorization_makes_of_it():
     texts = ["There is a `piece`, of {farmland} ~ [today]!", 'Say: "x_y" & #1 *2* z\\w']
     layer = text_vectorization()
-    layer.adapt([normalize(text) for text in texts])
-    ours = np.asarray(layer([normalize(text) for text in texts]))
+    layer.adapt([normalize_caption(text) for text in texts])
+    ours = np.asarray(layer([normalize_caption(text) for text in texts]))
     np.testing.assert_array_equal(np.asarray(layer(texts)), ours)
     assert (ours != 1).all()
 

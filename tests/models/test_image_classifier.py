@@ -4,7 +4,8 @@ import pytest
 from support import array, relative_error
 
 from keras_stt.layers import STT, STTBlock
-from keras_stt.models import MIXERS, image_classifier
+from keras_stt.mixers import MIXERS
+from keras_stt.models import image_classifier
 
 SMALL = {"grid": (2, 3), "width": 8, "depth": 2, "num_heads": 2}
 SHAPE = (8, 12, 3)

@@ -499,11 +499,11 @@ smallest_side = 128  # a factor of 86
 
 # %% tags=["check"]
 for side in (4, 32):
-    counted = keras_stt.models.MIXERS["mha"].multiply_adds((side, side), 64, 4)
+    counted = keras_stt.mixers.MIXERS["mha"].multiply_adds((side, side), 64, 4)
     assert mha_multiply_adds(side, 64) == counted, (
         f"mha at {side}: expected {counted:,}"
     )
-    counted = keras_stt.models.MIXERS["stt-random"].multiply_adds((side, side), 64, 4)
+    counted = keras_stt.mixers.MIXERS["stt-random"].multiply_adds((side, side), 64, 4)
     assert stt_multiply_adds(side, 64) == counted, (
         f"STT at {side}: expected {counted:,}"
     )

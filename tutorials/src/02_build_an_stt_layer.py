@@ -521,7 +521,7 @@ compare_pictures(results)
 
 # %%
 model, _ = results["random"]
-(maps,) = keras_stt.models.attention_maps(model, pictures[:1])
+(maps,) = keras_stt.inspection.attention_maps(model, pictures[:1])
 figure, panels = plt.subplots(1, 4, figsize=(7.5, 2.2))
 for axes, (name, head) in zip(
     panels, [(n, h) for n in ("rows", "columns") for h in (0, 1)]

@@ -27,7 +27,7 @@ import keras_stt
 from keras_stt.datasets import render, scene
 from keras_stt.datasets.drawing import COLOURS
 from keras_stt.experiments import plots
-from keras_stt.experiments.table import markdown_table
+from keras_stt.experiments.reports.table import markdown_table
 
 FAST = bool(os.environ.get("FAST"))  # a rehearsal: few images, nothing is learned
 plt.rcParams |= {"figure.dpi": 100, "font.size": 9, "axes.titlesize": 10}
@@ -80,10 +80,10 @@ plt.show()
 WIDTH, HEADS, DEPTH = 64, 4, 2
 mixers = {
     "stt-dense": lambda: keras_stt.layers.STT(HEADS),
-    "mha": lambda: keras_stt.layers.SelfAttention(
+    "mha": lambda: keras_stt.mixers.SelfAttention(
         HEADS
     ),  # MultiHeadAttention on a grid
-    "axial-mha": lambda: keras_stt.layers.AxialAttention(HEADS),
+    "axial-mha": lambda: keras_stt.mixers.AxialAttention(HEADS),
     "none": lambda: keras.layers.Dense(WIDTH),  # each position by itself
 }
 
@@ -391,7 +391,7 @@ plt.show()
 # cut into patches of 4×4 pixels, so that mixing is all that brings them together.
 
 # %%
-from keras_stt.experiments.data import load_classification
+from keras_stt.experiments.data.classification import load_classification
 
 data = load_classification(
     os.environ.get("DATASET", "scenes"),

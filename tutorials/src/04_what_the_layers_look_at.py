@@ -25,8 +25,8 @@ import keras_stt
 from keras_stt.datasets import render, scene
 from keras_stt.datasets.drawing import SIZES
 from keras_stt.experiments import plots
-from keras_stt.experiments.attention_figure import attention_figure
-from keras_stt.models import attention_maps
+from keras_stt.inspection import attention_maps
+from keras_stt.inspection.attention_figure import attention_figure
 
 FAST = bool(os.environ.get("FAST"))  # a rehearsal: few images, nothing is learned
 plt.rcParams |= {"figure.dpi": 100, "font.size": 9, "axes.titlesize": 10}
@@ -480,4 +480,4 @@ plt.show()
 # - Jain and Wallace, *Attention is not Explanation*,
 #   [arXiv 1902.10186](https://arxiv.org/abs/1902.10186); Wiegreffe and Pinter, *Attention is
 #   not not Explanation*, [arXiv 1908.04626](https://arxiv.org/abs/1908.04626).
-# - `keras_stt/models/attention_maps.py`: what `heat_map` computes for each kind of layer.
+# - `keras_stt/inspection/attention_maps.py`: what `heat_map` computes for each kind of layer.

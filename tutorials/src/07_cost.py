@@ -25,8 +25,8 @@ import numpy as np
 from IPython.display import Image, Markdown, display
 
 import keras_stt
-from keras_stt.experiments.memory import peak_step_bytes
-from keras_stt.experiments.plots import COLORS
+from keras_stt.experiments.measures.memory import peak_step_bytes
+from keras_stt.experiments.reports.plots import COLORS
 
 FAST = bool(os.environ.get("FAST"))  # a rehearsal: small grids
 plt.rcParams |= {"figure.dpi": 100, "font.size": 9, "axes.titlesize": 10}
@@ -93,8 +93,8 @@ def attention_bytes(mixer, grid, batch, heads):
 rng = np.random.default_rng(0)
 images = rng.normal(size=(2, 6, 5, 8)).astype("float32")
 for mixer, layer in {
-    "mha": keras_stt.layers.SelfAttention(4),
-    "axial-mha": keras_stt.layers.AxialAttention(4),
+    "mha": keras_stt.mixers.SelfAttention(4),
+    "axial-mha": keras_stt.mixers.AxialAttention(4),
     "stt": keras_stt.layers.STT(4),
 }.items():
     _, scores = layer(images, return_attention_scores=True)
@@ -269,8 +269,8 @@ print("Right.")
 # %%
 layers = {
     "stt-dense": lambda: keras_stt.layers.STT(4),
-    "axial-mha": lambda: keras_stt.layers.AxialAttention(4),
-    "mha": lambda: keras_stt.layers.SelfAttention(4),
+    "axial-mha": lambda: keras_stt.mixers.AxialAttention(4),
+    "mha": lambda: keras_stt.mixers.SelfAttention(4),
 }
 largest = {"stt-dense": 64, "axial-mha": 64, "mha": 32}
 measured = {name: {} for name in layers}

@@ -29,10 +29,10 @@ from keras import ops
 
 import keras_stt
 from keras_stt.experiments import plots
-from keras_stt.experiments.classify import ClassifyComparison
-from keras_stt.experiments.settings import ClassifySettings
-from keras_stt.experiments.table import markdown_table
-from keras_stt.models import MIXERS, Mixer
+from keras_stt.experiments.compare.classify import ClassifyComparison
+from keras_stt.experiments.compare.settings import ClassifySettings
+from keras_stt.experiments.reports.table import markdown_table
+from keras_stt.mixers import MIXERS, Mixer
 
 FAST = bool(os.environ.get("FAST"))  # a rehearsal: few images, nothing is learned
 plt.rcParams |= {"figure.dpi": 100, "font.size": 9, "axes.titlesize": 10}

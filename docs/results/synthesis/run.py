@@ -16,11 +16,12 @@ from typing import Any
 import keras
 
 from keras_stt import layers, synthesizers
-from keras_stt.experiments.data import load_classification
-from keras_stt.experiments.environment import environment
-from keras_stt.experiments.files import write_json
-from keras_stt.experiments.results import summary
-from keras_stt.experiments.training import Recipe, train
+from keras_stt.experiments.data.classification import load_classification
+from keras_stt.experiments.measures.environment import environment
+from keras_stt.experiments.reports.files import write_json
+from keras_stt.experiments.reports.results import summary
+from keras_stt.experiments.training.recipe import Recipe
+from keras_stt.experiments.training.training import train
 from keras_stt.models import image_classifier
 
 SEEDS = (0, 1, 2)

@@ -1,0 +1,142 @@
+"""The benchmark as a whole: grid after grid, and files that go on.
+
+`results.json` (schema 1) is one object::
+
+    schema, task    1, "bench"
+    finished        true once every grid is measured
+    command, backend, versions, device
+                    as in the comparisons (`keras_stt.experiments.reports.results`)
+    settings        every option, as in `keras_stt.experiments.bench.settings`
+    rows            a list with a row for every mixer and grid; the floor is one of them
+
+and a row has
+
+    mixer, grid, batch, dtype
+    forward_ms, training_ms     medians per step: of the layer's output for a batch; of
+                                the output and the gradients for the input and all
+                                weights. null where it could not be run
+    forward_quartiles_ms, training_quartiles_ms
+                                [25 %, 75 %] of the calls
+    forward_calls, training_calls
+                                how many calls were timed
+    forward_form, training_form what was the fastest (see `compiled.py`)
+    peak_bytes                  of the training step: results and temporary tensors,
+                                without inputs and weights. As the compiler planned it
+                                (JAX), else as measured. null for the floor, whose
+                                products do not follow from one another
+    multiply_adds               counted, forward, for one example
+    parameters                  of the layer
+    error                       null, or why it could not be run
+
+Ratios of rows of one grid are of the same minutes; rows of two grids are not.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import gc
+import json
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import keras
+
+from keras_stt.experiments.bench.compiled import check_forms
+from keras_stt.experiments.bench.measure import measure_grid
+from keras_stt.experiments.bench.settings import BenchSettings
+from keras_stt.experiments.measures.device import accelerator
+from keras_stt.experiments.measures.environment import environment as environment_of
+from keras_stt.experiments.reports import files
+from keras_stt.experiments.reports.files import check_folder
+from keras_stt.experiments.reports.results import SCHEMA
+
+#: What may differ between a benchmark and the one it goes on with.
+_FREE = ("command", "finished", "rows")
+
+
+class Bench:
+    """A benchmark that is ready to run, or to go on.
+
+    Args:
+        settings: What is measured.
+        folder: The output folder: new, empty, or of the same benchmark, of which the
+            grids that are there are not measured again.
+        command: The command line, for the record.
+        progress: Whether to show progress bars.
+
+    Raises:
+        ValueError: If the folder holds something else. Nothing has been written then.
+    """
+
+    def __init__(
+        self,
+        settings: BenchSettings,
+        folder: Path,
+        command: str = "",
+        progress: bool = True,
+    ) -> None:
+        check_forms(settings.forms or ())
+        self.settings = settings
+        self.folder = folder
+        self.progress = progress
+        environment = environment_of(keras.backend.backend())
+        self._results: dict[str, Any] = json.loads(
+            json.dumps(
+                {
+                    "schema": SCHEMA,
+                    "task": "bench",
+                    "finished": False,
+                    "command": command,
+                    "backend": keras.backend.backend(),
+                    **environment,
+                    "device": {**environment["device"], **accelerator()},
+                    "settings": dataclasses.asdict(settings),
+                    "rows": [],
+                }
+            )
+        )
+        identity = {k: v for k, v in self._results.items() if k not in _FREE}
+        check_folder(folder, identity)
+        folder.mkdir(parents=True, exist_ok=True)
+        files.write_json(folder / "experiment.json", identity)
+        path = folder / "results.json"
+        if path.exists():
+            self._results["rows"] = files.read_json(path)["rows"]
+
+    def run(self) -> dict[str, Any]:
+        """Measures what is not there yet, and writes table and figures.
+
+        Returns:
+            The results, as in `results.json`.
+        """
+        from keras_stt.experiments.bench.figures import write_figures
+        from keras_stt.experiments.bench.table import markdown_table
+
+        rows = self._results["rows"]
+        done = {tuple(row["grid"]) for row in rows}
+        rounds = self.settings.rounds
+        for number, (grid, batch) in enumerate(rounds, 1):
+            if grid not in done:
+                began = time.monotonic()
+                rows += measure_grid(self.settings, grid, batch, self.progress)
+                self._write()
+                if self.progress:
+                    print(
+                        f"[{number}/{len(rounds)}] {grid[0]}×{grid[1]}: measured "
+                        f"({time.monotonic() - began:.0f} s)",
+                        file=sys.stderr,
+                    )
+                # A grid's layers and tensors must not be there while the next is timed.
+                keras.backend.clear_session()
+                gc.collect()
+        self._results["finished"] = True
+        self._write()
+        write_figures(self._results, self.folder)
+        table = markdown_table(self._results)
+        files.write_bytes(self.folder / "table.md", table.encode())
+        return self._results
+
+    def _write(self) -> None:
+        files.write_json(self.folder / "results.json", self._results)

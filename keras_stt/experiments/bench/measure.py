@@ -1,0 +1,249 @@
+"""The measurements of one grid: all contenders side by side."""
+
+from __future__ import annotations
+
+import os
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+from keras_stt.experiments.bench.compiled import (
+    FORMS,
+    Program,
+    Step,
+    compile_step,
+    forward_program,
+    training_program,
+)
+from keras_stt.experiments.bench.floor import floor_multiply_adds, floor_programs
+from keras_stt.experiments.bench.layers import (
+    FLOOR,
+    MIXERS,
+    build_layer,
+    fast_growing_elements,
+)
+from keras_stt.experiments.bench.settings import BenchSettings
+from keras_stt.experiments.bench.trial import available_bytes, try_step
+from keras_stt.experiments.measures.device import accelerator
+from keras_stt.experiments.measures.memory import peak_step_bytes
+from keras_stt.experiments.measures.timing import interleaved
+from keras_stt.typing import Tensor
+
+Row = dict[str, Any]
+
+#: What is timed of every contender.
+KINDS = ("forward", "training")
+
+#: Seconds that a contender has for a turn.
+TURN = 0.02
+
+#: Tensors as large as its largest that a training step may hold (5, seen on JAX).
+_HELD = 6
+
+
+def measure_grid(
+    settings: BenchSettings, grid: tuple[int, int], batch: int, progress: bool = True
+) -> list[Row]:
+    """Measures the floor and all contenders on one grid.
+
+    Args:
+        settings: What is measured.
+        grid: Rows and columns.
+        batch: Examples per step.
+        progress: Whether to show progress bars.
+
+    Returns:
+        One row for the floor and each mixer, in their order (see
+        `keras_stt.experiments.bench.bench`).
+    """
+    from tqdm import tqdm
+
+    shape = (batch, *grid, settings.channels)
+    tensors = [_normal(shape, settings.dtype, seed) for seed in (0, 1)]
+    rows = {name: _row(settings, name, shape) for name in (FLOOR, *settings.mixers)}
+    steps: dict[str, dict[str, Step]] = {kind: {} for kind in KINDS}
+    bar = tqdm(
+        rows,
+        desc=f"{grid[0]}×{grid[1]}: compiling",
+        unit="layer",
+        leave=False,
+        disable=None if progress else True,
+    )
+    for name in bar:
+        for kind, step in _compiled(settings, rows[name], tensors).items():
+            steps[kind][name] = step
+    for kind in KINDS:
+        _time(kind, steps[kind], rows, settings.seconds, progress)
+    for name, step in steps["training"].items():
+        # The floor's results are all there at once, which those of a layer are not.
+        if name != FLOOR and rows[name]["error"] is None:
+            planned = step.planned_bytes
+            rows[name]["peak_bytes"] = planned or peak_step_bytes(step.run, repeats=3)
+    return list(rows.values())
+
+
+def _normal(shape: tuple[int, ...], dtype: str, seed: int) -> Tensor:
+    rng = np.random.default_rng(seed)
+    values = rng.standard_normal(shape, dtype=np.float32)
+    return ops.cast(ops.convert_to_tensor(values), dtype)
+
+
+def _row(settings: BenchSettings, name: str, shape: tuple[int, ...]) -> Row:
+    """The row of a contender, before anything is measured."""
+    batch, *grid, channels = shape
+    count = floor_multiply_adds if name == FLOOR else MIXERS[name].multiply_adds
+    of_kinds = {
+        f"{kind}_{what}": None
+        for kind in KINDS
+        for what in ("ms", "quartiles_ms", "calls", "form")
+    }
+    return {
+        "mixer": name,
+        "grid": grid,
+        "batch": batch,
+        "dtype": settings.dtype,
+        **of_kinds,
+        "peak_bytes": None,
+        "multiply_adds": count((grid[0], grid[1]), channels, settings.num_heads),
+        "parameters": None,
+        "error": None,
+    }
+
+
+def _compiled(
+    settings: BenchSettings, row: Row, tensors: Sequence[Tensor]
+) -> dict[str, Step]:
+    """Forward and training step of a contender in their fastest forms.
+
+    What fails is told in the row, and left out.
+    """
+    forms = settings.forms or [
+        form for form in FORMS[keras.backend.backend()] if form != "eager"
+    ]
+    found = {}
+    try:
+        for kind, program in _programs(settings, row, tensors).items():
+            step = found[kind] = _fastest(program, forms)
+            row[f"{kind}_form"] = step.form
+    # Whatever goes wrong with one layer, the others shall be measured.
+    except Exception as error:
+        row["error"] = _first_line(error)
+    return found
+
+
+def _programs(
+    settings: BenchSettings, row: Row, tensors: Sequence[Tensor]
+) -> dict[str, Program]:
+    name, batch, grid = row["mixer"], row["batch"], tuple(row["grid"])
+    heads, dtype = settings.num_heads, settings.dtype
+    if name == FLOOR:
+        row["parameters"] = 0
+        programs = floor_programs(grid, settings.channels, heads, batch, dtype)
+        return dict(zip(KINDS, programs, strict=True))
+    shape = tuple(tensors[0].shape)
+    _check_memory(name, shape, heads, dtype)
+    layer = build_layer(name, shape, heads, dtype)
+    row["parameters"] = layer.count_params()
+    return {
+        "forward": forward_program(layer, tensors[0]),
+        "training": training_program(layer, *tensors),
+    }
+
+
+def _check_memory(
+    name: str, shape: tuple[int, ...], num_heads: int, dtype: str
+) -> None:
+    """Tries a contender in a process of its own first, where memory may not do.
+
+    Linux grants more memory than there is and kills the process that uses it, and with
+    it all that was measured. On a GPU an allocator says no.
+    """
+    available = available_bytes()
+    if available is None or accelerator():
+        return
+    batch, *grid, _ = shape
+    elements = fast_growing_elements(name, (grid[0], grid[1]), num_heads, batch)
+    itemsize = 4 if dtype == "float32" else 2
+    if _HELD * itemsize * elements > available:
+        try_step(name, shape, num_heads, dtype, available)
+
+
+def _fastest(program: Program, forms: Sequence[str]) -> Step:
+    """The step in the fastest of some forms, by its best of five calls."""
+    found: list[Step] = []
+    errors: list[Exception] = []
+    for form in forms:
+        try:
+            found.append(compile_step(program, form))
+        # A form that a layer or a machine does not have: the next one counts.
+        except Exception as error:
+            errors.append(error)
+    if not found:
+        raise errors[0]
+    return found[0] if len(found) == 1 else min(found, key=_best_seconds)
+
+
+def _best_seconds(step: Step) -> float:
+    best = float("inf")
+    for _ in range(5):
+        start = time.perf_counter()
+        step.run()
+        best = min(best, time.perf_counter() - start)
+        if best > 1:
+            break
+    return best
+
+
+def _time(
+    kind: str,
+    steps: dict[str, Step],
+    rows: dict[str, Row],
+    seconds: float,
+    progress: bool,
+) -> None:
+    """Times the steps of one kind in turns, and writes into the rows what came out."""
+
+    def guarded(row: Row, run: Callable[[], object]) -> Callable[[], None]:
+        """A step that drops out, and not all others with it, when it fails."""
+
+        def step() -> None:
+            if row["error"] is None:
+                try:
+                    run()
+                except Exception as error:
+                    row["error"] = _first_line(error)
+
+        return step
+
+    # Also where training failed, forward is timed.
+    failed = {name: rows[name]["error"] for name in steps}
+    for name in steps:
+        rows[name]["error"] = None
+    times = interleaved(
+        {name: guarded(rows[name], step.run) for name, step in steps.items()},
+        rounds=10_000,
+        warmup=1,
+        seconds=seconds,
+        least=3,
+        turn=TURN,
+        progress=progress,
+    )
+    for name, found in times.items():
+        row = rows[name]
+        if row["error"] is None:
+            row[f"{kind}_ms"] = statistics.median(found)
+            quartiles = np.percentile(found, [25, 75])
+            row[f"{kind}_quartiles_ms"] = [float(q) for q in quartiles]
+            row[f"{kind}_calls"] = len(found)
+        row["error"] = row["error"] or failed[name]
+
+
+def _first_line(error: Exception) -> str:
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    # Paths are this machine's.
+    return lines[0].replace(os.path.expanduser("~"), "~")[:300]

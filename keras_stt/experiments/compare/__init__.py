@@ -1,0 +1,1 @@
+"""What `keras-stt compare` is made of."""

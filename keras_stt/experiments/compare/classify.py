@@ -1,0 +1,147 @@
+"""The comparison of token mixers in image classification."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import keras
+import numpy as np
+
+from keras_stt.experiments.compare.comparison import Comparison
+from keras_stt.experiments.data.classification import Images, load_classification
+from keras_stt.experiments.data.examples import Examples, checksum
+from keras_stt.experiments.measures.robustness import (
+    BATCH_SIZE,
+    accuracy,
+    fgsm_accuracy,
+    noise_accuracy,
+)
+from keras_stt.experiments.reports.results import FGSM_STRENGTHS, NOISE_STRENGTHS
+from keras_stt.mixers import MIXERS
+from keras_stt.models import image_classifier
+
+
+class ClassifyComparison(Comparison):
+    """The comparison of token mixers: `ClassifySettings` says of which, and how."""
+
+    def load(self, data_dir: str | None) -> None:
+        settings = self.settings
+        self.data = load_classification(
+            settings.dataset,
+            data_dir,
+            train_images=settings.train_images,
+            validation_images=settings.validation_images,
+            test_images=settings.test_images,
+            image_size=settings.image_size,
+            progress=self.progress,
+        )
+
+    def examples(self) -> tuple[Examples, Examples]:
+        return self.data.train, self.data.validation
+
+    def fingerprint(self) -> str:
+        data = self.data
+        sums = (checksum(images) for images in (data.train, data.validation, data.test))
+        return f"{data.name} {data.version}: {', '.join(sums)}"
+
+    def dataset(self) -> dict[str, Any]:
+        data = self.data
+        return {
+            "name": data.name,
+            "version": data.version,
+            "class_names": data.class_names,
+            "train_images": len(data.train),
+            "validation_images": len(data.validation),
+            "test_images": len(data.test),
+            "image_shape": data.train.images.shape[1:],
+        }
+
+    def build(self, variant: str) -> keras.Model:
+        settings, data = self.settings, self.data
+        return image_classifier(
+            data.train.images.shape[1:],
+            len(data.class_names),
+            mixer=variant,
+            grid=settings.grid,
+            width=settings.width,
+            depth=settings.depth,
+            num_heads=settings.num_heads,
+            mlp_ratio=settings.mlp_ratio,
+            stem=settings.stem,
+        )
+
+    def score(self, model: keras.Model, validation: Any, batch_size: int) -> float:
+        return accuracy(model, validation, batch_size)
+
+    def measure(self, model: keras.Model, label: str) -> dict[str, Any]:
+        # Not more at a time than in training: what fitted there fits here.
+        batch_size = min(BATCH_SIZE, self.settings.batch_size)
+        return _accuracies(model, self.data.test, batch_size, self.progress, label)
+
+    def sizes(self, model: keras.Model, variant: str) -> dict[str, int]:
+        settings, layer = self.settings, model.get_layer("block_0").mixer
+        mixing = MIXERS[variant].multiply_adds(
+            settings.grid, settings.width, settings.num_heads
+        )
+        return {
+            "parameters": model.count_params(),
+            "mixer_parameters": layer.count_params(),
+            "multiply_adds": skeleton_multiply_adds(model) + settings.depth * mixing,
+            "mixer_multiply_adds": mixing,
+        }
+
+
+def _accuracies(
+    model: keras.Model, test: Images, batch_size: int, progress: bool, label: str
+) -> dict[str, float]:
+    """Accuracy on the test images as they are, noisy, and attacked."""
+    from tqdm import tqdm
+
+    measures: dict[str, Callable[[], float]] = {
+        "test_accuracy": partial(accuracy, model, test, batch_size)
+    }
+    for sigma in NOISE_STRENGTHS:
+        measures[f"accuracy_noise_{sigma:g}"] = partial(
+            noise_accuracy, model, test, sigma, batch_size=batch_size
+        )
+    for step in FGSM_STRENGTHS:
+        measures[f"accuracy_fgsm_{step}_255"] = partial(
+            fgsm_accuracy, model, test, step / 255, batch_size=batch_size
+        )
+    bar = tqdm(
+        measures.items(),
+        desc=f"{label}: testing",
+        unit="measure",
+        leave=False,
+        disable=None if progress else True,
+    )
+    return {name: measure() for name, measure in bar}
+
+
+def skeleton_multiply_adds(model: keras.Model) -> int:
+    """Counts the multiply-adds of a classifier for one image, without its mixers.
+
+    A convolution with kernel `k_1×k_2` from `C` to `C'` channels onto `N` positions
+    has `N·k_1·k_2·C·C'`, the MLP of a block on `N` positions `2·N·C·C_hidden`, the
+    last layer `C·classes`. Normalisation, activations, means and other element-wise
+    work are not counted. The mixers are counted by `keras_stt.mixers.MIXERS`.
+
+    Args:
+        model: A model that `keras_stt.models.image_classifier` made.
+
+    Returns:
+        The multiply-adds of one image, forward.
+    """
+    count = 0
+    for layer in model.layers:
+        if isinstance(layer, keras.layers.Conv2D):
+            _, rows, columns, _ = layer.output.shape
+            count += rows * columns * int(np.prod(layer.kernel.shape))
+        elif isinstance(layer, keras.layers.Dense):
+            count += int(np.prod(layer.kernel.shape))
+        elif layer.name.startswith("block_"):
+            _, rows, columns, channels = layer.output.shape
+            count += 2 * rows * columns * channels * layer.expand.units
+    return count

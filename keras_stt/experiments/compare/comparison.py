@@ -1,0 +1,337 @@
+"""What the comparisons have in common: training, measures and files that go on.
+
+One builder, one recipe; only one part of the model changes, and each choice of it is a
+variant. The output folder holds
+
+    experiment.json              what the folder is for: settings, data set and backend
+    search/<variant>/<rate>/     a training run per learning rate, if there are several
+    runs/<variant>/seed-<seed>/  a training run per seed, with its `measures.json`
+    costs.json                   times and memory of all variants, measured in one go
+    results.json, *.png, report.html
+
+Every file is written whole or not at all, and what is there is not computed again: a
+comparison that was stopped goes on when it is started again. Asked for further variants
+or seeds besides those that are there, it trains the further ones only.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from abc import ABC, abstractmethod
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import keras
+
+from keras_stt.experiments.compare.settings import identity, record
+from keras_stt.experiments.data.examples import Examples
+from keras_stt.experiments.measures.device import accelerator
+from keras_stt.experiments.measures.environment import environment as environment_of
+from keras_stt.experiments.measures.memory import peak_step_bytes
+from keras_stt.experiments.measures.timing import (
+    Step,
+    inference_step,
+    interleaved,
+    training_step,
+)
+from keras_stt.experiments.reports import files
+from keras_stt.experiments.reports.files import check_folder
+from keras_stt.experiments.reports.page import write_report
+from keras_stt.experiments.reports.results import SCHEMA, TASKS, summary
+from keras_stt.experiments.training.recipe import check_recipe, compile_model
+from keras_stt.experiments.training.training import train
+
+#: The learning rates are compared with a seed of their own, whatever the seeds are.
+SEARCH_SEED = 1_000_003
+
+#: How often each variant is timed; all of them take turns.
+TIMING_ROUNDS = 21
+
+
+class Comparison(ABC):
+    """A comparison that is ready to run: settings, data and folder fit together.
+
+    What differs between the tasks is left to subclasses, in the methods below `run`.
+
+    Args:
+        settings: What to compare.
+        folder: The output folder: new, empty, or of the same comparison. Variants and
+            seeds may differ from what it holds.
+        data_dir: Folder of prepared data sets; `None` for that of TensorFlow Datasets.
+        command: The command line, for the record.
+        progress: Whether to show progress bars.
+
+    Raises:
+        ValueError: If something does not fit. Nothing has been written then.
+    """
+
+    def __init__(
+        self,
+        settings: Any,
+        folder: Path,
+        data_dir: str | None = None,
+        command: str = "",
+        progress: bool = True,
+    ) -> None:
+        self.settings = settings
+        self.folder = folder
+        self.command = command
+        self.progress = progress
+        check_folder(folder, identity(settings))
+        self.load(data_dir)
+        check_recipe(settings.recipe(settings.learning_rates[0]), self.examples()[0])
+        for variant in settings.compared:
+            self.build(variant)
+        expected = identity(settings, data=self.fingerprint())
+        check_folder(folder, expected)
+        folder.mkdir(parents=True, exist_ok=True)
+        files.write_json(folder / "experiment.json", expected)
+
+    def run(self) -> dict[str, Any]:
+        """Trains and measures what is not there yet, and writes the report.
+
+        Returns:
+            The results, as in `results.json`.
+        """
+        settings = self.settings
+        search = self._search() if len(settings.learning_rates) > 1 else None
+        runs: dict[str, list[dict[str, Any]]] = {name: [] for name in settings.compared}
+        total = len(settings.seeds) * len(settings.compared)
+        # Seeds outside: stopped early, the folder has something of every variant.
+        for seed in settings.seeds:
+            for variant in settings.compared:
+                number = 1 + sum(len(done) for done in runs.values())
+                rate = search[variant]["best"] if search else settings.learning_rates[0]
+                label = f"[{number}/{total}] {variant}, seed {seed}"
+                new = not self._measures(variant, seed).exists()
+                runs[variant].append(self._run(variant, seed, rate, label))
+                if new:
+                    self._write(search, runs, costs={}, finished=False)
+        results = self._write(search, runs, self._costs(), finished=True)
+        self.draw(runs)
+        write_report(results, self.folder)
+        return results
+
+    @abstractmethod
+    def load(self, data_dir: str | None) -> None:
+        """Reads the data set into `self.data`."""
+
+    @abstractmethod
+    def examples(self) -> tuple[Examples, Examples]:
+        """What to train on, and what to compare learning rates on."""
+
+    @abstractmethod
+    def fingerprint(self) -> str:
+        """Stands for all data of the comparison, in few letters."""
+
+    @abstractmethod
+    def dataset(self) -> dict[str, Any]:
+        """The data set, as `results.json` describes it."""
+
+    @abstractmethod
+    def build(self, variant: str) -> keras.Model:
+        """Makes the model of a variant."""
+
+    @abstractmethod
+    def score(self, model: keras.Model, validation: Any, batch_size: int) -> float:
+        """The validation accuracy."""
+
+    @abstractmethod
+    def measure(self, model: keras.Model, label: str) -> dict[str, Any]:
+        """The qualities of a trained model; numbers, by the names of the measures."""
+
+    @abstractmethod
+    def sizes(self, model: keras.Model, variant: str) -> dict[str, int]:
+        """Parameters, multiply-adds and what else is counted."""
+
+    def steps(
+        self, model: keras.Model, batch: Examples, variant: str
+    ) -> dict[str, Step]:
+        """What is timed, by the names of the measures."""
+        return {
+            "training_step_ms": training_step(model, batch),
+            "inference_ms": inference_step(model, batch),
+        }
+
+    def counted(self, measure: str) -> int:
+        """Among how many things a time is divided; a step counts as one."""
+        return 1
+
+    def trained(self, variant: str) -> keras.Model:
+        """The trained model of a variant and the first seed, from its file."""
+        seed = self.settings.seeds[0]
+        path = self._measures(variant, seed)
+        return train(
+            partial(self.build, variant),
+            self.examples()[0],
+            self.settings.recipe(files.read_json(path)["learning_rate"]),
+            seed=seed,
+            folder=path.parent,
+            progress=self.progress,
+            jit_compile=jit_compile(),
+            label=f"{variant}, seed {seed}, once more: its weights are gone",
+        ).model
+
+    def draw(self, runs: dict[str, list[dict[str, Any]]]) -> None:  # noqa: B027
+        """Draws what only this task has into the folder; nothing by default."""
+
+    def _search(self) -> dict[str, Any]:
+        """The best learning rate of each variant on the validation images."""
+        settings = self.settings
+        train_data, validation = self.examples()
+        found: dict[str, Any] = {}
+        total = len(settings.compared) * len(settings.learning_rates)
+        for variant in settings.compared:
+            tried: list[dict[str, Any]] = []
+            for rate in settings.learning_rates:
+                number = 1 + len(found) * len(settings.learning_rates) + len(tried)
+                keras.backend.clear_session()
+                run = train(
+                    partial(self.build, variant),
+                    train_data,
+                    settings.recipe(rate, settings.search_epochs),
+                    seed=SEARCH_SEED,
+                    folder=self.folder / "search" / variant / f"{rate:g}",
+                    validation=validation,
+                    score=self.score,
+                    progress=self.progress,
+                    jit_compile=jit_compile(),
+                    label=f"[search {number}/{total}] {variant}, "
+                    f"learning rate {rate:g}",
+                )
+                tried.append(
+                    {
+                        "learning_rate": rate,
+                        "validation_accuracy": run.history["validation_accuracy"][-1],
+                    }
+                )
+            best = max(tried, key=lambda run: run["validation_accuracy"])
+            found[variant] = {"runs": tried, "best": best["learning_rate"]}
+        return found
+
+    def _run(self, variant: str, seed: int, rate: float, label: str) -> dict[str, Any]:
+        """One training run with its measures, from its file if it is there."""
+        path = self._measures(variant, seed)
+        if path.exists():
+            return files.read_json(path)
+        keras.backend.clear_session()
+        trained = train(
+            partial(self.build, variant),
+            self.examples()[0],
+            self.settings.recipe(rate),
+            seed=seed,
+            folder=path.parent,
+            progress=self.progress,
+            jit_compile=jit_compile(),
+            label=label,
+        )
+        run = {
+            "learning_rate": rate,
+            "history": {
+                # JSON has no word for what a diverged run reports.
+                name: [number if math.isfinite(number) else None for number in numbers]
+                for name, numbers in trained.history.items()
+            },
+            "training_seconds": trained.seconds,
+            **self.measure(trained.model, label),
+        }
+        files.write_json(path, run)
+        return run
+
+    def _measures(self, variant: str, seed: int) -> Path:
+        """The file of a finished training run."""
+        return self.folder / "runs" / variant / f"seed-{seed}" / "measures.json"
+
+    def _costs(self) -> dict[str, Any]:
+        """Times and memory of a step, measured in one go for all variants."""
+        settings, path = self.settings, self.folder / "costs.json"
+        known = files.read_json(path) if path.exists() else {}
+        if set(known) >= set(settings.compared):
+            return known
+        # All anew: times of two occasions do not compare.
+        variants = [
+            variant
+            for variant in dict.fromkeys([*known, *settings.compared])
+            if self._measures(variant, settings.seeds[0]).exists()
+        ]
+        keras.backend.clear_session()
+        costs: dict[str, dict[str, Any]] = {variant: {} for variant in variants}
+        timed: dict[str, dict[str, Step]] = {}
+        batch = self.examples()[0].first(settings.batch_size)
+        for variant in variants:
+            keras.utils.set_random_seed(0)
+            model = self.build(variant)
+            compile_model(
+                model, settings.recipe(1e-4), steps=1000, jit_compile=jit_compile()
+            )
+            costs[variant] |= self.sizes(model, variant)
+            for name, step in self.steps(model, batch, variant).items():
+                timed.setdefault(name, {})[variant] = step
+        for name, steps in timed.items():
+            times = interleaved(steps, rounds=TIMING_ROUNDS, progress=self.progress)
+            for variant in variants:
+                count = self.counted(name)
+                costs[variant][name] = [time / count for time in times[variant]]
+        for variant, step in timed["training_step_ms"].items():
+            costs[variant]["peak_step_bytes"] = peak_step_bytes(step)
+        files.write_json(path, costs)
+        return costs
+
+    def _write(
+        self,
+        search: dict[str, Any] | None,
+        runs: dict[str, list[dict[str, Any]]],
+        costs: dict[str, Any],
+        finished: bool,
+    ) -> dict[str, Any]:
+        """Writes `results.json` from what is known so far."""
+        settings = self.settings
+        environment = environment_of(keras.backend.backend())
+        results = {
+            "schema": SCHEMA,
+            "task": settings.task,
+            "finished": finished,
+            "command": self.command,
+            "backend": keras.backend.backend(),
+            **environment,
+            "device": {**environment["device"], **accelerator()},
+            "dataset": self.dataset(),
+            "settings": record(settings),
+            "search": search,
+            settings.choices: {
+                variant: _summaries(done, costs.get(variant, {}), settings.task)
+                for variant, done in runs.items()
+                if done
+            },
+        }
+        results = json.loads(json.dumps(results))
+        files.write_json(self.folder / "results.json", results)
+        return results
+
+
+def _summaries(
+    runs: list[dict[str, Any]], costs: dict[str, Any], task: str
+) -> dict[str, Any]:
+    """A variant's entry in the results."""
+    entry: dict[str, Any] = {
+        "learning_rate": runs[0]["learning_rate"],
+        "history": [run["history"] for run in runs],
+    }
+    for name in TASKS[task].measures:
+        if name in runs[0]:
+            entry[name] = summary([run[name] for run in runs])
+    for name, found in costs.items():
+        values = found if isinstance(found, list) else [found]
+        entry[name] = None if found is None else summary(values)
+    return entry
+
+
+def jit_compile() -> bool | str:
+    """XLA, but for TensorFlow on a CPU.
+
+    There XLA compiles longer and has no vectorised loop for the depthwise convolution.
+    """
+    tensorflow_on_cpu = keras.backend.backend() == "tensorflow" and not accelerator()
+    return False if tensorflow_on_cpu else "auto"

@@ -1,0 +1,1 @@
+"""Data sets as arrays: classification, captions, and what they are read with."""

@@ -1,0 +1,1 @@
+"""Measures: time, memory, robustness, the quality of captions, and the machine."""

@@ -1,0 +1,1 @@
+"""Reports: results, tables, pictures and the page."""

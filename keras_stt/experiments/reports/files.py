@@ -1,0 +1,115 @@
+"""Files that are written whole or not at all."""
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+
+def write_bytes(path: str | os.PathLike[str], data: bytes) -> None:
+    """Write a file atomically: readers see the old file or the whole new one.
+
+    Args:
+        path: File to write; its folder must exist.
+        data: Its content.
+    """
+    path = Path(path)
+    # The same folder, because os.replace is atomic only within one file system.
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with temporary.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_json(path: str | os.PathLike[str], data: Any) -> None:
+    """Write a JSON file atomically.
+
+    NumPy scalars and arrays become numbers and lists.
+
+    Args:
+        path: File to write; its folder must exist.
+        data: What to write.
+
+    Raises:
+        ValueError: If a number is not finite (JSON has no NaN).
+        TypeError: If something has no JSON form.
+    """
+    try:
+        text = json.dumps(
+            data, indent=1, allow_nan=False, ensure_ascii=False, default=_plain
+        )
+    except ValueError as error:
+        raise ValueError(
+            f"Expected finite numbers to write to {Path(path).name}. Received: {error}"
+        ) from error
+    write_bytes(path, (text + "\n").encode())
+
+
+def _plain(value: Any) -> Any:
+    if hasattr(value, "tolist"):
+        return value.tolist()
+    raise TypeError(f"Expected a value with a JSON form. Received: {value!r}")
+
+
+def read_json(path: str | os.PathLike[str]) -> Any:
+    """Read a JSON file.
+
+    Raises:
+        ValueError: If there is no such file, or it does not hold JSON.
+    """
+    try:
+        return json.loads(Path(path).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ValueError(
+            f"Expected a readable JSON file. Received: {path} ({error})"
+        ) from error
+
+
+def check_folder(folder: Path, expected: dict[str, Any]) -> None:
+    """Raises a `ValueError` if a folder holds anything but a comparison.
+
+    Args:
+        folder: The output folder.
+        expected: The `identity` of the comparison.
+    """
+    if not folder.exists():
+        return
+    if not folder.is_dir():
+        raise ValueError(f"The output must be a folder. Received: the file {folder}")
+    path = folder / "experiment.json"
+    if not path.exists():
+        # Hidden files may be the system's, or ours of a write that was cut off.
+        if any(not entry.name.startswith(".") for entry in folder.iterdir()):
+            raise ValueError(
+                "The output folder must be new, empty, or hold the same comparison. "
+                f"Received: {folder}, which holds something else"
+            )
+        return
+    held = read_json(path)
+    if not isinstance(held, dict):
+        held = {"task": held}
+    wanted, found = _leaves(expected), _leaves(held)
+    differing = [key for key in wanted if found.get(key) != wanted[key]]
+    if differing:
+        here, there = (
+            ", ".join(f"{key}={values.get(key)}" for key in differing)
+            for values in (wanted, found)
+        )
+        raise ValueError(
+            "The output folder (--output) must be new, empty, or hold the same "
+            f"comparison, here with {here}. Received: {folder}, which holds one with "
+            f"{there}"
+        )
+
+
+def _leaves(values: dict[str, Any]) -> dict[str, Any]:
+    """The settings within settings, by their own names."""
+    found: dict[str, Any] = {}
+    for key, value in values.items():
+        found |= _leaves(value) if isinstance(value, dict) else {key: value}
+    return found

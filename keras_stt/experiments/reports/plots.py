@@ -1,0 +1,433 @@
+"""Figures of a comparison: learning, accuracy, robustness, cost and the trade-off."""
+
+import io
+import itertools
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import matplotlib
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+from matplotlib.transforms import Bbox
+from PIL import Image
+
+from keras_stt.experiments.reports.files import write_bytes
+from keras_stt.experiments.reports.results import (
+    Measure,
+    Results,
+    check,
+    entry,
+    found,
+    measures,
+    quality_of,
+    ranked,
+    task_of,
+    values,
+    variants,
+)
+
+Options = dict[str, Any]
+
+
+class Look(NamedTuple):
+    """How a mixer is drawn, in every figure."""
+
+    color: str
+    marker: str
+    line: Any = "-"
+
+
+#: The look of each mixer. Synthesizers have hues and solid lines, what they are
+#: compared with has dark and grey tones and broken lines. Any two colours differ by
+#: 25 or more in CIELAB, also as seen with protanopia, deuteranopia and tritanopia.
+COLORS: dict[str, Look] = {
+    "stt-dense": Look("#1E4CD8", "o"),
+    "stt-random": Look("#F1A212", "s"),
+    "stt-factorized-dense": Look("#31BEFF", "D"),
+    "stt-factorized-random": Look("#C9510E", "^"),
+    "stt-mixture": Look("#099359", "P"),
+    "stt-mixture-dot": Look("#9F53AD", "X"),
+    "mha": Look("#111111", "v", (0, (6, 1.5))),
+    "axial-mha": Look("#505050", ">", (0, (3, 1.5))),
+    "depthwise-conv": Look("#552500", "*", (0, (5, 1.5, 1, 1.5))),
+    "none": Look("#ADADAD", "p", (0, (1, 1.2))),
+}
+_MORE = (
+    *(Look("#E0218A", "h"), Look("#8A9A00", "8"), Look("#00A39B", "d")),
+    *(Look("#7A0019", "<"), Look("#8C7BFF", "H")),
+)
+
+INK, MUTED = "#22262B", "#69707A"
+STYLE = {
+    "font.family": "DejaVu Sans",
+    "font.size": 8.5,
+    "text.color": INK,
+    "text.parse_math": False,
+    "axes.titlesize": 9.5,
+    "axes.titleweight": "bold",
+    "axes.titlelocation": "left",
+    "axes.labelcolor": MUTED,
+    "axes.edgecolor": "#B9BEC5",
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.axisbelow": True,
+    "axes.grid": True,
+    "grid.color": "#E7E9EC",
+    "xtick.color": MUTED,
+    "ytick.color": MUTED,
+    "xtick.major.size": 0,
+    "ytick.major.size": 0,
+    "lines.linewidth": 1.7,
+    "lines.markeredgewidth": 0.6,
+}
+# Seven inches at 700 pixels show 8.5 points as 12 pixels; PNGs have twice as many.
+_INCHES, _LINED_HEIGHT, _DPI = 7.0, 3.7, 200
+# Stars look smaller than other markers of their size, diamonds larger.
+_SIZES = {"*": 1.6, "D": 0.85}
+
+
+def looks(results: Results) -> dict[str, Look]:
+    """The look of every variant of the results; unknown ones get further looks.
+
+    A captioner looks like the mixer that its encoder and decoder share.
+    """
+    more = itertools.cycle(_MORE)
+    shared = {f"{mixer}+{mixer}": look for mixer, look in COLORS.items()}
+    known = COLORS | shared
+    return {variant: known.get(variant) or next(more) for variant in variants(results)}
+
+
+def write_figures(results: Results, folder: str | os.PathLike[str]) -> list[Path]:
+    """Write every figure for which there is data as a PNG.
+
+    Args:
+        results: Results of schema 1 (see `keras_stt.experiments.reports.results`), also
+            partial ones.
+        folder: Where to write; made if it is missing.
+
+    Returns:
+        The files: `accuracy.png`, `learning.png`, `robustness.png`, `cost.png` and
+        `trade_off.png`, in this order, without those that lack data.
+    """
+    check(results)
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    paths = []
+    for draw in (accuracy, learning, robustness, cost, trade_off):
+        with matplotlib.rc_context(STYLE):
+            figure = draw(results)
+            if figure is not None:
+                paths.append(folder / f"{draw.__name__}.png")
+                write_figure(figure, paths[-1])
+    return paths
+
+
+def write_figure(figure: Figure, path: Path) -> None:
+    """Write a figure as a PNG, whole or not at all."""
+    write_bytes(path, _png(figure))
+
+
+def accuracy(results: Results) -> Figure | None:
+    """Bars of the test accuracy from zero, and every seed enlarged beside them."""
+    order = ranked(results)
+    if not order:
+        return None
+    measure = quality_of(results)
+    baseline = task_of(results).baseline
+    figure, (left, right) = side_by_side(order, [1, 1.25], 0.31, above=0.6)
+    for row, variant in enumerate(order):
+        runs, color = _runs(results, variant, measure), looks(results)[variant].color
+        left.barh(row, runs.mean(), 0.56, color=color)
+        text = measure.text(found(results, variant, measure))
+        left.text(runs.mean(), row, f" {text}", va="center_baseline")
+        tick: Options = {"fmt": "|", "ms": 14, "mew": 2, "elinewidth": 8}
+        tick |= {"color": color, "ecolor": (color, 0.25), "zorder": 1.8}
+        std = runs.std(ddof=min(1, len(runs) - 1))
+        right.errorbar(runs.mean(), row, xerr=std, **tick)
+        right.plot(runs, [row] * len(runs), "o", color=color, mec="white")
+    left.set_xlim(0, left.dataLim.xmax * 1.6 or 1)
+    classes = len(results.get("dataset", {}).get("class_names", []))
+    if classes > 1:
+        _mark(left, measure.scale / classes, "guessing")
+    if baseline in order:
+        _mark(right, _runs(results, baseline, measure).mean(), baseline)
+    right.grid(axis="x")
+    right.margins(x=0.06)
+    right.xaxis.set_major_locator(MaxNLocator(8, steps=[1, 2, 5, 10]))
+    for axes, title in ((left, "From zero"), (right, "Every seed, enlarged")):
+        axes.set_title(title, pad=20)
+        axes.set_xlabel(_capital(measure.label))
+    return figure
+
+
+def learning(results: Results) -> Figure | None:
+    """Loss and accuracy per epoch: mean lines, bands from lowest to highest seed."""
+    losses = _curves(results, "loss")
+    shares = _curves(results, "accuracy")
+    if not losses or not shares:
+        return None
+    figure, (left, right) = _lined()
+    ends = {}
+    for variant, look in looks(results).items():
+        if variant in losses:
+            _line(left, losses[variant].T, look)
+        if variant in shares:
+            ends[variant] = _line(right, 100 * shares[variant].T, look)
+    left.set(title="Training loss", ylabel="Cross-entropy (nats)")
+    right.set(title="Accuracy, training images", ylabel="Training accuracy (%)")
+    for axes in (left, right):
+        axes.set_xlabel("Epoch")
+        axes.xaxis.set_major_locator(MaxNLocator(8, integer=True, min_n_ticks=1))
+        axes.yaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10]))
+    label_ends(right, ends, looks(results))
+    return figure
+
+
+def robustness(results: Results) -> Figure | None:
+    """Accuracy against the strength of noise, and of a signed gradient step."""
+    clean = quality_of(results)
+    if not measures(results, "noise", "fgsm"):
+        return None
+    figure, panels = _lined(sharey=True)
+    ends: dict[str, tuple[float, float]] = {}
+    for axes, group in zip(panels, ("noise", "fgsm"), strict=True):
+        for variant, look in looks(results).items():
+            points = {
+                measure.strength: runs
+                for measure in [clean, *measures(results, group)]
+                if (runs := _runs(results, variant, measure)).size
+            }
+            if len(points) > 1:
+                ends[variant] = _line(axes, points.values(), look, [*points])
+        strengths = [0, *(measure.strength for measure in measures(results, group))]
+        axes.set_xticks(strengths, [f"{strength:g}" for strength in strengths])
+    if not ends:
+        return None
+    left, right = panels
+    left.set(title="Gaussian noise", xlabel="Noise σ (of the pixel range [0, 1])")
+    left.set(ylabel="Accuracy on test images (%)", ylim=(0, None))
+    right.set(title="FGSM, one signed gradient step")
+    right.set_xlabel("Step ε (255ths of the pixel range)")
+    label_ends(right, ends, looks(results))
+    return figure
+
+
+def cost(results: Results) -> Figure | None:
+    """Bars of training-step time, inference time and peak memory."""
+    names = list(dict.fromkeys([*ranked(results), *variants(results)]))
+    columns = {
+        measure: values(results, measure) for measure in measures(results, "cost")
+    }
+    shown = [measure for measure in columns if columns[measure]]
+    order = [name for name in names if any(name in columns[key] for key in shown)]
+    if not order:
+        return None
+    figure, panels = side_by_side(order, [1] * len(shown), 0.27)
+    for axes, measure in zip(panels, shown, strict=True):
+        for row, variant in enumerate(order):
+            value = columns[measure].get(variant, 0.0)
+            text = measure.text(found(results, variant, measure))
+            axes.barh(row, value, 0.56, color=looks(results)[variant].color)
+            axes.text(value, row, f" {text}", va="center_baseline", size=8)
+        thing = "caption" if measure.name == "caption_ms" else "batch"
+        per = f"ms per {thing}, median" if measure.unit == "ms" else measure.unit
+        axes.set(title=_capital(measure.title), xlabel=per)
+        axes.set_xlim(0, axes.dataLim.xmax * 1.3 or 1)
+        axes.xaxis.set_major_locator(MaxNLocator(4))
+    return figure
+
+
+def trade_off(results: Results) -> Figure | None:
+    """Quality against the multiply-adds of the model, or its training step."""
+    up, known = quality_of(results), task_of(results).measures
+    along = known.get("multiply_adds") or known["training_step_ms"]
+    tall, wide = values(results, up), values(results, along)
+    points = {name: (wide[name], tall[name]) for name in tall if name in wide}
+    if not points:
+        return None
+    figure = Figure(figsize=(_INCHES, 4.1))
+    axes = figure.add_subplot()
+    figure.subplots_adjust(0.085, 0.13, 0.985, 0.91)
+    for variant, point in points.items():
+        color, marker, _ = looks(results)[variant]
+        dot: Options = {"color": color, "mec": "white", "elinewidth": 4}
+        dot |= {"fmt": marker, "ms": 8 * _SIZES.get(marker, 1.0)}
+        runs = _runs(results, variant, up)
+        std = runs.std(ddof=min(1, len(runs) - 1))
+        axes.errorbar(*point, std, ecolor=(color, 0.3), **dot)
+    axes.set_title("Quality for the work done: the upper left is better")
+    axes.set(xlabel=_capital(along.label), ylabel=_capital(up.label))
+    axes.margins(0.12, 0.12)
+    _label_points(axes, points)
+    return figure
+
+
+def _short(name: str) -> str:
+    return name if len(name) <= 22 else f"{name[:21]}…"
+
+
+def _capital(text: str) -> str:
+    return text[:1].upper() + text[1:]
+
+
+def side_by_side(
+    order: list[str], widths: list[float], row: float, above: float = 0.4
+) -> Any:
+    """Horizontal panels side by side with one row per variant, the first at the top."""
+    height = above + 0.5 + row * len(order)
+    figure = Figure(figsize=(_INCHES, height))
+    panels = figure.subplots(1, len(widths), sharey=True, width_ratios=widths)
+    panels = np.atleast_1d(panels)
+    figure.subplots_adjust(0.225, 0.5 / height, 0.98, 1 - above / height, wspace=0.09)
+    for axes in panels:
+        axes.set_ylim(len(order) - 0.45, -0.6)
+        axes.grid(visible=False)
+        axes.spines["left"].set_visible(False)
+    panels[0].set_yticks(range(len(order)), map(_short, order), color=INK)
+    return figure, panels
+
+
+def _mark(axes: Axes, x: float, name: str) -> None:
+    """A dashed reference line from top to bottom, named above the panel."""
+    axes.axvline(x, color=MUTED, linewidth=0.9, linestyle=(0, (3, 2)), zorder=1.5)
+    at: Options = {"transform": axes.get_xaxis_transform(), "ha": "center", "size": 8}
+    axes.text(x, 1.015, name, color=MUTED, **at)
+
+
+def _lined(sharey: bool = False) -> Any:
+    """Two panels of lines with room for labels on the right."""
+    figure = Figure(figsize=(_INCHES, _LINED_HEIGHT))
+    panels = figure.subplots(1, 2, sharey=sharey)
+    figure.subplots_adjust(0.08, 0.135, 0.75, 0.905, 0.1 if sharey else 0.27)
+    return figure, panels
+
+
+def _runs(results: Results, variant: str, measure: Measure) -> np.ndarray:
+    """The runs of a measure in the shown unit; empty where it is missing."""
+    runs = (found(results, variant, measure) or {}).get("runs", [])
+    return measure.scale * np.array(runs, dtype=float)
+
+
+def _curves(results: Results, key: str) -> dict[str, np.ndarray]:
+    """Curves `(seeds, epochs)` by variant; seeds that are under way are left out."""
+    found = {}
+    for variant in variants(results):
+        histories = entry(results, variant).get("history") or []
+        curves = [seed.get(key) or [] for seed in histories]
+        if longest := max(map(len, curves), default=0):
+            whole = [curve for curve in curves if len(curve) == longest]
+            found[variant] = np.array(whole, dtype=float)
+    return found
+
+
+def _line(axes: Axes, runs: Any, look: Look, x: Any = None) -> tuple[float, float]:
+    """Draw the mean of the runs at each x in a band from low to high; its end."""
+    x = np.arange(1, len(runs) + 1) if x is None else x
+    low, mean, high = (
+        np.array([reduce(seeds) for seeds in runs])
+        for reduce in (np.min, np.mean, np.max)
+    )
+    axes.fill_between(x, low, high, color=look.color, alpha=0.13, linewidth=0)
+    size = 5 * _SIZES.get(look.marker, 1.0)
+    dot: Options = {"marker": look.marker, "markersize": size, "mec": "white"}
+    axes.plot(x, mean, color=look.color, linestyle=look.line, **dot)
+    return float(x[-1]), float(mean[-1])
+
+
+def spread(positions: Sequence[float], gap: float) -> np.ndarray:
+    """Move rising positions as little as possible: in [0, 1], `gap` apart.
+
+    The least-squares answer: positions less their place in a row of gaps must not
+    fall, so those that do are pooled and share their mean.
+    """
+    pools: list[list[float]] = []
+    for place, position in enumerate(positions):
+        pools.append([position - place * gap])
+        while len(pools) > 1 and np.mean(pools[-2]) > np.mean(pools[-1]):
+            pools[-2:] = [pools[-2] + pools[-1]]
+    moved = np.array([np.mean(pool) for pool in pools for _ in pool])
+    room = max(0.0, 1.0 - gap * (len(moved) - 1))
+    return np.clip(moved, 0.0, room) + gap * np.arange(len(moved))
+
+
+def label_ends(
+    axes: Axes,
+    ends: dict[str, tuple[float, float]],
+    style: Any,
+    notes: dict[str, str] | None = None,
+) -> None:
+    """Name every line at its right end, with a leader where names had to move.
+
+    Args:
+        axes: The panel, with room on its right.
+        ends: The last point of every line, by its name.
+        style: The look of every line, by its name.
+        notes: What follows a name, for those that have something.
+    """
+    axes.autoscale_view()
+    gap = 0.152 * axes.figure.dpi / axes.get_window_extent().height
+    order = sorted(ends, key=lambda variant: ends[variant][1])
+    to_fraction = axes.transData + axes.transAxes.inverted()
+    places = [to_fraction.transform(ends[variant])[1] for variant in order]
+    last = max(x for x, _ in ends.values())
+    for variant, place in zip(order, spread(places, gap), strict=True):
+        color, marker, _ = style[variant]
+        size = 6 * _SIZES.get(marker, 1.0)
+        if ends[variant][0] == last:
+            leader = {"arrowstyle": "-", "color": "#C3C8CE", "linewidth": 0.7}
+            ways = ("data", "axes fraction")
+            axes.annotate("", ends[variant], (1.075, place), *ways, leader)
+        at: Options = {"transform": axes.transAxes, "clip_on": False}
+        axes.plot(1.1, place, marker, color=color, markersize=size, mec="white", **at)
+        name = _short(variant) + (notes or {}).get(variant, "")
+        axes.text(1.145, place, name, va="center_baseline", **at)
+
+
+def _label_points(axes: Axes, points: dict[str, tuple[float, float]]) -> None:
+    """Name every point where its name covers least of other names and points."""
+    axes.autoscale_view()
+    centres = [axes.transData.transform(point) for point in points.values()]
+    taken = [Bbox.from_extents(x - 8, y - 8, x + 8, y + 8) for x, y in centres]
+    for variant, point in points.items():
+        text = axes.annotate(_short(variant), point, (0, 0), textcoords="offset points")
+        text.set_verticalalignment("center_baseline")
+
+        def covered(place: tuple[int, int, Any], text: Any = text) -> float:
+            text.set_position(place[:2])
+            text.set_horizontalalignment(place[2])
+            box = text.get_window_extent()
+            # A name far from its point is as bad as a name that touches another.
+            others = sum(_shared(box, other) for other in taken) + 3 * abs(place[1])
+            return others + box.width * box.height - _shared(box, axes.bbox)
+
+        covered(min(_PLACES, key=covered))
+        taken.append(text.get_window_extent())
+
+
+# Offsets of a name from its point, in points, the preferred first.
+_PLACES: list[tuple[int, int, Any]] = [
+    (8 * right, up, side)
+    for up in (0, 10, -10, 20, -20)
+    for right, side in ((1, "left"), (-1, "right"), (0, "center"))
+    if right or up
+]
+
+
+def _shared(one: Bbox, other: Bbox) -> float:
+    """Area that two boxes have in common."""
+    common = Bbox.intersection(one, other)
+    return common.width * common.height if common else 0.0
+
+
+def _png(figure: Figure) -> bytes:
+    raw = io.BytesIO()
+    figure.savefig(raw, format="png", dpi=_DPI)
+    # A palette makes the file a third as large, and nobody sees the difference.
+    image = Image.open(raw).convert("RGB").quantize(256, dither=Image.Dither.NONE)
+    packed = io.BytesIO()
+    image.save(packed, format="png", optimize=True)
+    return packed.getvalue()

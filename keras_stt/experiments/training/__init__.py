@@ -1,0 +1,1 @@
+"""Training: the recipe, the batches, and runs that resume."""

@@ -1,0 +1,224 @@
+"""What the attention layers of a model look at."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+import numpy as np
+import numpy.typing as npt
+
+from keras_stt.arguments import resolve_modes
+from keras_stt.export import export
+from keras_stt.layers import STT, CrossAttention, STTCrossAttention
+from keras_stt.mixers import AxialAttention, SelfAttention
+from keras_stt.typing import Tensor
+
+Array = npt.NDArray[np.floating]
+
+
+@export
+@dataclass(frozen=True)
+class AttentionMaps:
+    """The attention weights of one layer for a batch of images.
+
+    Attributes:
+        name: The layer, by the names on the way to it: `"block_0/mixer"`.
+        grid: Sizes of the grid `(n_1, …, n_M)` that is attended to.
+        scores: The weights as the layer returns them: a tuple with an array per mode
+            (`STT`, `STTCrossAttention`, `AxialAttention`), or one array.
+        axes: For `STT` and `AxialAttention`, the modes that `scores` are of, from 0.
+    """
+
+    name: str
+    grid: tuple[int, ...]
+    scores: tuple[Array, ...] | Array
+    axes: tuple[int, ...] | None = None
+
+    def heat_map(self, position: int | tuple[int, ...]) -> Array:
+        """What a position attends to: a share for each position of the grid.
+
+        For `STT` the outer product of the modes' rows (before a mask); for
+        `MultiHeadAttention` its row; for `AxialAttention` the product of the matrices
+        of the fibres on the way, without the residual between.
+
+        Args:
+            position: Index in `query_grid`: one integer per mode; in a cross-attention,
+                the index in the text.
+
+        Returns:
+            Array `(B, num_heads, n_1, …, n_M)`, whose sum over the grid is 1.
+
+        Raises:
+            ValueError: If there is no such position.
+        """
+        index = tuple(np.atleast_1d(position).tolist())
+        queries = self.query_grid
+        if len(index) != len(queries) or not all(
+            isinstance(i, int) and 0 <= i < n
+            for i, n in zip(index, queries, strict=True)
+        ):
+            raise ValueError(
+                f"`position` must be an index of a grid {queries}. "
+                f"Received: position={position} for {self.name}"
+            )
+        at_index: Any = (slice(None), slice(None), *index)
+        if not isinstance(self.scores, tuple):
+            return self.scores[at_index]
+        if self.axes is None:  # One vector per mode.
+            heat: Array = np.ones(self.scores[0].shape[:2])
+            for score in self.scores:
+                row = score[:, :, index[0]]
+                heat = heat[..., None] * row.reshape(
+                    (*row.shape[:2], *(1,) * (heat.ndim - 2), row.shape[-1])
+                )
+            return heat
+        batch, heads = self.scores[0].shape[:2]
+        heat = np.zeros((batch, heads, *self.grid))
+        heat[at_index] = 1
+        # From the output back: each mode spreads the weight along its axis.
+        for axis, score in reversed([*zip(self.axes, self.scores, strict=True)]):
+            if score.ndim == 4:  # The same matrix for all fibres.
+                ones = (1,) * (len(self.grid) - 1)
+                score = score.reshape(*score.shape[:2], *ones, *score.shape[2:])
+            fibres = np.moveaxis(heat, axis + 2, -1)
+            fibres = np.squeeze(fibres[..., None, :] @ score, -2)
+            heat = np.moveaxis(fibres, -1, axis + 2)
+        return heat
+
+    @property
+    def query_grid(self) -> tuple[int, ...]:
+        """Sizes of the grid, or length of the text, whose positions attend."""
+        if self.axes is not None:
+            return self.grid
+        if isinstance(self.scores, tuple):
+            return self.scores[0].shape[2:3]
+        return self.scores.shape[2 : self.scores.ndim - len(self.grid)]
+
+
+@export
+def attention_maps(model: keras.layers.Layer, inputs: Any) -> list[AttentionMaps]:
+    """The attention weights of all layers of a model, for inputs to it.
+
+    Finds every layer that can return its weights: `STT`, `STTCrossAttention`, and the
+    layers around `MultiHeadAttention`, as well as `keras.layers.MultiHeadAttention`
+    itself; in a classifier, a captioner, or any model of one's own. The model runs
+    once, without compilation.
+
+    Args:
+        model: A model, or a layer.
+        inputs: What it is called with: for `image_classifier` images, float32 in [0,
+            1], `(B, height, width, channels)`; for an `ImageCaptioner` `{"image": …,
+            "tokens": …}`.
+
+    Returns:
+        The maps in the order in which the layers were called.
+
+    Raises:
+        ValueError: If the model has no such layer, or one with weights of another form
+            (`MultiHeadAttention` with `attention_axes`).
+
+    Example:
+
+    >>> model = keras_stt.models.image_classifier((32, 32, 3), 10, depth=2)
+    >>> maps = keras_stt.inspection.attention_maps(model, np.random.rand(5, 32, 32, 3))
+    >>> [each.name for each in maps]
+    ['block_0/mixer', 'block_1/mixer']
+    >>> rows, columns = maps[0].scores
+    >>> rows.shape
+    (5, 4, 8, 8)
+    >>> maps[0].heat_map((3, 4)).shape
+    (5, 4, 8, 8)
+    """
+    inputs = keras.tree.map_structure(keras.ops.convert_to_tensor, inputs)
+    if not model.built:
+        model(inputs)  # Keras may run it twice now.
+    found: list[AttentionMaps] = []
+    layers = [*_attention_layers(model)]
+    if not layers:
+        raise ValueError(
+            "The model must have an attention layer that can return its weights. "
+            f"Received: {model.name}, which has none"
+        )
+    with ExitStack() as stack:
+        for name, layer in layers:
+            stack.enter_context(_recorded(name, layer, found))
+        model(inputs)
+    return found
+
+
+def _attention_layers(
+    layer: keras.layers.Layer, path: str = "", seen: set[int] | None = None
+) -> Iterator[tuple[str, keras.layers.Layer]]:
+    """The layers that can return their weights, once each, the outermost of nested."""
+    seen = set() if seen is None else seen
+    if id(layer) in seen:
+        return
+    seen.add(id(layer))
+    if "return_attention_scores" in inspect.signature(layer.call).parameters:
+        yield path or layer.name, layer
+        return
+    if isinstance(layer, keras.Model):
+        parts = layer.layers
+    else:
+        values = keras.tree.flatten([*vars(layer).values()])
+        parts = [value for value in values if isinstance(value, keras.layers.Layer)]
+    for part in parts:
+        yield from _attention_layers(part, f"{path}/{part.name}".lstrip("/"), seen)
+
+
+@contextmanager
+def _recorded(
+    name: str, layer: keras.layers.Layer, found: list[AttentionMaps]
+) -> Iterator[None]:
+    """Has a layer return its weights as well, and keeps them."""
+    original = layer.call
+
+    signature = inspect.signature(original)
+
+    @functools.wraps(original)  # Callers look at its signature.
+    def call(*args: Any, **kwargs: Any) -> Tensor:
+        given = signature.bind(*args, **kwargs).arguments
+        wanted = given.get("return_attention_scores")
+        given["return_attention_scores"] = True
+        output, scores = original(**given)
+        found.append(_maps(name, layer, next(iter(given.values())), scores))
+        return (output, scores) if wanted else output
+
+    layer.call = call
+    try:
+        yield
+    finally:
+        del layer.call
+
+
+def _maps(name: str, layer: Any, inputs: Tensor, scores: Any) -> AttentionMaps:
+    scores = keras.tree.map_structure(
+        lambda score: np.asarray(keras.ops.convert_to_numpy(score), np.float32), scores
+    )
+    if isinstance(layer, STT):
+        axes = resolve_modes(layer.attention_axes, len(inputs.shape))
+        grid = tuple(inputs.shape[1:-1])
+        return AttentionMaps(name, grid, scores, tuple(axis - 1 for axis in axes))
+    if isinstance(layer, AxialAttention):
+        grid = tuple(inputs.shape[1:-1])
+        return AttentionMaps(name, grid, scores, tuple(range(len(grid))))
+    if isinstance(layer, STTCrossAttention):
+        return AttentionMaps(name, tuple(s.shape[-1] for s in scores), scores)
+    if isinstance(layer, CrossAttention):
+        return AttentionMaps(name, scores.shape[3:], scores)
+    if isinstance(layer, SelfAttention):
+        return AttentionMaps(name, tuple(inputs.shape[1:-1]), scores)
+    # One sequence to another, as in MultiHeadAttention without `attention_axes`.
+    if getattr(scores, "ndim", 0) != 4:
+        raise ValueError(
+            "An attention layer must return weights of shape (B, num_heads, T, S). "
+            f"Received: {name}, a {type(layer).__name__}, with "
+            f"{keras.tree.map_structure(np.shape, scores)}"
+        )
+    return AttentionMaps(name, scores.shape[3:], scores)

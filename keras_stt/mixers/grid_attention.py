@@ -1,0 +1,80 @@
+"""Keras's MultiHeadAttention with the axes of a grid as `attention_axes`."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import keras
+
+from keras_stt.arguments import head_dim
+from keras_stt.export import export
+from keras_stt.layers import KerasAttention
+from keras_stt.mixers.grid_mixer import grid_shape
+from keras_stt.typing import Shape, Tensor
+
+
+@export
+class GridAttention(KerasAttention):
+    """Full self-attention on a grid: `MultiHeadAttention(attention_axes=(1, 2))`.
+
+    Every position attends to all `N = H·W` positions, as with `SelfAttention`, and the
+    numbers are the same:
+
+    `Y = Σ_a softmax(Q_a K_aᵀ / √d) V_a W_a`, over both axes of the grid, with queries,
+    keys and values of shape `(B, H, W, num_heads, d)`.
+
+    It costs `4·N·C² + 2·N²·C` multiply-adds. This is how Keras documents attention over
+    several axes; on it, Keras does not use the fused attention of the backends, which
+    takes sequences only.
+
+    Args:
+        num_heads: Number of heads.
+        key_dim: Size of a head, `d`. Defaults to the number of channels divided by the
+            number of heads.
+        dropout: Dropout rate of the attention weights. Defaults to 0.0.
+        seed: Seed of the dropout.
+        **kwargs: `name`, `trainable`, `dtype` of `keras.layers.Layer`.
+
+    Call arguments:
+        inputs: Tensor of shape `(B, H, W, C)`.
+        training: Whether dropout is active.
+
+    Returns:
+        Tensor of the shape of `inputs`.
+
+    Raises:
+        ValueError: If the input is not of rank 4, or if its channels are not a multiple
+            of `num_heads` where `key_dim` is not given.
+
+    Reference:
+        - Vaswani et al., Attention Is All You Need,
+          [arXiv 1706.03762](https://arxiv.org/abs/1706.03762).
+    """
+
+    def build(self, input_shape: Shape) -> None:
+        _, _, channels = grid_shape(input_shape)
+        self.attention = keras.layers.MultiHeadAttention(
+            self.num_heads,
+            self.key_dim or head_dim(channels, self.num_heads, "key_dim"),
+            dropout=self.dropout,
+            attention_axes=(1, 2),
+            seed=self.seed,
+            dtype=self.dtype_policy,
+            name="attention",
+        )
+        self.attention.build(input_shape, input_shape)
+
+    def call(self, inputs: Tensor, training: bool | None = None) -> Tensor:
+        return self.attention(inputs, inputs, training=training)
+
+    def compute_output_spec(self, inputs: Tensor, training: bool | None = None) -> Any:
+        return keras.KerasTensor(inputs.shape, dtype=self.compute_dtype)
+
+    def multiply_adds(self, input_shape: Shape) -> int:
+        """Counts the multiply-adds for one example: `4·N·C² + 2·N²·C` by default."""
+        positions = math.prod(input_shape[1:-1])
+        return self._multiply_adds(input_shape[-1], positions, positions)
+
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
+        return input_shape
