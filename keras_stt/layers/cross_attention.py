@@ -39,6 +39,8 @@ class CrossAttention(KerasAttention):
             positions, `(B, num_heads, T, n_1, …, n_M)`.
     """
 
+    call_options = ("return_attention_scores",)
+
     def build(self, inputs_shape: Shape, context_shape: Shape) -> None:
         self.attention = self._attention(inputs_shape[-1])
         self.attention.build(inputs_shape, (context_shape[0], None, context_shape[-1]))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from typing import Any
 
 import keras
@@ -24,6 +23,9 @@ class KerasAttention(keras.layers.Layer):
         **kwargs: `name`, `trainable`, `dtype` of `keras.layers.Layer`.
     """
 
+    #: Optional call arguments that a block or a model may pass.
+    call_options: tuple[str, ...] = ()
+
     def __init__(
         self,
         num_heads: int,
@@ -41,7 +43,7 @@ class KerasAttention(keras.layers.Layer):
         self.dropout = dropout
         self.seed = seed
         # What takes a mask hands it on.
-        self.supports_masking = "mask" in inspect.signature(self.call).parameters
+        self.supports_masking = "mask" in self.call_options
 
     def _attention(
         self, channels: int, name: str = "attention", index: int = 0

@@ -19,6 +19,7 @@ from keras_stt.arguments import (
 )
 from keras_stt.export import export
 from keras_stt.typing import Shape, Tensor
+from keras_stt.untracked import Untracked
 
 
 @export
@@ -130,6 +131,9 @@ class STT(keras.layers.Layer):
           [arXiv 2005.00743](https://arxiv.org/abs/2005.00743), and mode products.
     """
 
+    #: Optional call arguments that a block or a model may pass.
+    call_options = ("mask", "use_causal_mask", "return_attention_scores")
+
     def __init__(
         self,
         num_heads: int,
@@ -155,8 +159,7 @@ class STT(keras.layers.Layer):
             check_positive("value_dim", value_dim)
         self.num_heads = num_heads
         self.value_dim = value_dim
-        # A bound method: the template itself is not a sublayer and holds no weights.
-        self._synthesizer_for_mode: Any = synthesizers.get(synthesizer).for_mode
+        self._template = Untracked(synthesizers.get(synthesizer))
         self.attention_axes = as_integers("attention_axes", attention_axes)
         self.dropout = dropout
         self.use_bias = use_bias
@@ -186,7 +189,7 @@ class STT(keras.layers.Layer):
     @property
     def synthesizer(self) -> synthesizers.Synthesizer:
         """The synthesizer as it was given; `synthesizers` holds its copies per mode."""
-        return self._synthesizer_for_mode.__self__
+        return self._template.content
 
     def build(self, input_shape: Shape) -> None:
         rank, channels = len(input_shape), input_shape[-1]
@@ -199,7 +202,7 @@ class STT(keras.layers.Layer):
         value_dim = self.value_dim or head_dim(channels, self.num_heads, "value_dim")
         self._axes = resolve_modes(self.attention_axes, rank)
         self.synthesizers = [
-            self._synthesizer_for_mode(
+            self.synthesizer.for_mode(
                 axis,
                 self.num_heads,
                 name=f"synthesizer_{axis}",
@@ -418,7 +421,7 @@ class STT(keras.layers.Layer):
         outputs = math.prod(self._output_shape or (channels,))
         axes = resolve_modes(self.attention_axes, len(input_shape))
         synthesis = sum(
-            self._synthesizer_for_mode(axis, self.num_heads).multiply_adds(input_shape)
+            self.synthesizer.for_mode(axis, self.num_heads).multiply_adds(input_shape)
             for axis in axes
         )
         sizes = sum(input_shape[axis] for axis in axes)

@@ -51,6 +51,9 @@ class STTCrossAttention(keras.layers.Layer):
         al., [arXiv 2005.00743](https://arxiv.org/abs/2005.00743).
     """
 
+    #: Optional call arguments that a block or a model may pass.
+    call_options = ("return_attention_scores",)
+
     def __init__(
         self,
         num_heads: int,

@@ -46,6 +46,8 @@ class AxialAttention(KerasAttention):
           [arXiv 1912.12180](https://arxiv.org/abs/1912.12180).
     """
 
+    call_options = ("return_attention_scores",)
+
     def build(self, input_shape: Shape) -> None:
         channels = input_shape[-1]
         self.attentions = [

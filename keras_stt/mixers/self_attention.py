@@ -45,6 +45,8 @@ class SelfAttention(KerasAttention):
             to each, `(B, num_heads, n_1, …, n_M, n_1, …, n_M)`.
     """
 
+    call_options = ("mask", "use_causal_mask", "return_attention_scores")
+
     def build(self, input_shape: Shape) -> None:
         channels = input_shape[-1]
         self.attention = self._attention(channels)

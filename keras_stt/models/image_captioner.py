@@ -34,6 +34,7 @@ from keras_stt.models.caption_text import (
 from keras_stt.models.image_encoder import encode, mixer_factory
 from keras_stt.models.text_generator import TextGenerator
 from keras_stt.typing import Tensor
+from keras_stt.untracked import Untracked
 
 CROSS_ATTENTIONS: dict[str, Callable[[int], keras.layers.Layer]] = {
     "mha": lambda heads: CrossAttention(heads, name="cross_attention"),
@@ -179,7 +180,7 @@ class ImageCaptioner(keras.Model):
         # All variables are there; Keras would have it wait for a first call.
         self.built = True
         # Not a sublayer: it has this model as its own.
-        self._generators: _Untracked = _Untracked({})
+        self._generators = Untracked[dict[Any, Any]]({})
 
     def call(self, inputs: dict[str, Tensor], training: bool | None = None) -> Tensor:
         features = self.image_encoder(inputs["image"], training=training)
@@ -329,13 +330,6 @@ class ImageCaptioner(keras.Model):
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> ImageCaptioner:
         return cls(**config)
-
-
-class _Untracked:
-    """Hides its content from Keras, which takes all it finds for parts of a model."""
-
-    def __init__(self, content: dict[Any, Any]) -> None:
-        self.content = content
 
 
 def _text_decoder(

@@ -12,6 +12,7 @@ from keras_stt.export import export
 from keras_stt.synthesizers.registry import get, serialize
 from keras_stt.synthesizers.synthesizer import Synthesizer
 from keras_stt.typing import Shape, Tensor
+from keras_stt.untracked import Untracked
 
 
 @export
@@ -46,23 +47,22 @@ class Mixture(Synthesizer):
             )
         templates = [get(synthesizer) for synthesizer in synthesizers]
         self.input_dependent = any(t.input_dependent for t in templates)
-        # Bound methods: the templates themselves are not sublayers and hold no weights.
-        self._copies_for_mode: list[Any] = [template.for_mode for template in templates]
+        self._templates = Untracked(templates)
 
     @property
     def synthesizers(self) -> list[Synthesizer]:
         """The synthesizers that are mixed, as they were given."""
-        return [for_mode.__self__ for for_mode in self._copies_for_mode]
+        return list(self._templates.content)
 
     def build(self, input_shape: Shape) -> None:
         self.components = [
-            for_mode(
+            template.for_mode(
                 self.axis,
                 self.num_heads,
                 name=f"component_{index}",
                 dtype=self.dtype_policy,
             )
-            for index, for_mode in enumerate(self._copies_for_mode)
+            for index, template in enumerate(self.synthesizers)
         ]
         for component in self.components:
             component.build(input_shape)
@@ -83,8 +83,8 @@ class Mixture(Synthesizer):
 
     def multiply_adds(self, input_shape: Shape) -> int:
         return sum(
-            for_mode(self.axis, self.num_heads).multiply_adds(input_shape)
-            for for_mode in self._copies_for_mode
+            template.for_mode(self.axis, self.num_heads).multiply_adds(input_shape)
+            for template in self.synthesizers
         )
 
     def get_config(self) -> dict[str, Any]:
