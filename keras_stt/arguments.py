@@ -1,17 +1,157 @@
-"""Checks of arguments that several rooms share."""
+"""Checks of arguments that rooms share: each returns the value in its plain form."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
+from numbers import Integral, Real
 from typing import Any
 
+import keras
+import numpy as np
 
-def check_positive(name: str, value: Any) -> None:
-    """Raises a `ValueError` unless the value is a positive integer."""
-    if type(value) is not int or value < 1:
+from keras_stt.typing import Shape
+
+DATA_FORMATS = ("channels_last", "channels_first")
+
+
+def positive_integer(name: str, value: Any) -> int:
+    """A positive integer, NumPy's too, as an `int`.
+
+    Raises:
+        ValueError: If it is anything else.
+    """
+    if not isinstance(value, Integral) or isinstance(value, bool) or value < 1:
         raise ValueError(
-            f"`{name}` must be a positive integer. Received: {name}={value}"
+            f"`{name}` must be a positive integer. Received: {name}={value!r}"
         )
+    return int(value)
+
+
+def optional_positive_integer(name: str, value: Any) -> int | None:
+    """A positive integer or `None`."""
+    return None if value is None else positive_integer(name, value)
+
+
+def boolean(name: str, value: Any) -> bool:
+    """A boolean, NumPy's or a tensor's too, as a `bool`.
+
+    Raises:
+        ValueError: If it is anything else.
+    """
+    # Keras makes tensors of NumPy's booleans where they are arguments of a call.
+    if keras.ops.is_tensor(value) and value.shape == () and _is_boolean(value):
+        return bool(value)
+    if not isinstance(value, (bool, np.bool_)):
+        raise ValueError(f"`{name}` must be True or False. Received: {name}={value!r}")
+    return bool(value)
+
+
+def _is_boolean(tensor: Any) -> bool:
+    return keras.backend.standardize_dtype(tensor.dtype) == "bool"
+
+
+def rate(name: str, value: Any) -> float:
+    """A probability below 1, as a `float`.
+
+    Raises:
+        ValueError: If it is anything else.
+    """
+    number = isinstance(value, Real) and not isinstance(value, bool)
+    if not number or not 0 <= float(value) < 1:
+        raise ValueError(f"`{name}` must be in [0, 1). Received: {name}={value!r}")
+    return float(value)
+
+
+def optional_seed(name: str, value: Any) -> int | None:
+    """A seed: an integer of at least 0, or `None`.
+
+    Raises:
+        ValueError: If it is anything else.
+    """
+    if value is None:
+        return None
+    if not isinstance(value, Integral) or isinstance(value, bool) or value < 0:
+        raise ValueError(
+            f"`{name}` must be None or an integer of at least 0. "
+            f"Received: {name}={value!r}"
+        )
+    return int(value)
+
+
+def integers(name: str, value: int | Iterable[int] | None) -> tuple[int, ...] | None:
+    """One integer or several as a tuple; `None` stays.
+
+    Raises:
+        ValueError: If it is anything else, or empty.
+    """
+    if value is None:
+        return None
+    values: tuple[Any, ...] = (value,)
+    if isinstance(value, Iterable):
+        values = tuple(value)
+    if not values or any(
+        not isinstance(v, Integral) or isinstance(v, bool) for v in values
+    ):
+        raise ValueError(
+            f"`{name}` must be an integer or a sequence of integers. "
+            f"Received: {name}={value!r}"
+        )
+    return tuple(int(v) for v in values)
+
+
+def data_format(value: Any) -> str:
+    """`"channels_last"`, the default for `None`, or `"channels_first"`.
+
+    Raises:
+        ValueError: If it is anything else.
+    """
+    if value is None:
+        return "channels_last"
+    if value not in DATA_FORMATS:
+        raise ValueError(
+            f"`data_format` must be one of {DATA_FORMATS}. "
+            f"Received: data_format={value!r}"
+        )
+    return value
+
+
+def initializer(name: str, value: Any) -> Any:
+    """An initializer, from all that `keras.initializers.get` takes."""
+    return _from_keras(keras.initializers.get, "an initializer", name, value)
+
+
+def activation(name: str, value: Any) -> Any:
+    """An activation, from all that `keras.activations.get` takes."""
+    return _from_keras(keras.activations.get, "an activation", name, value)
+
+
+def regularizer(name: str, value: Any) -> Any:
+    """A regularizer or `None`, from all that `keras.regularizers.get` takes."""
+    return _from_keras(keras.regularizers.get, "a regularizer", name, value)
+
+
+def constraint(name: str, value: Any) -> Any:
+    """A constraint or `None`, from all that `keras.constraints.get` takes."""
+    return _from_keras(keras.constraints.get, "a constraint", name, value)
+
+
+def _from_keras(get: Callable[[Any], Any], kind: str, name: str, value: Any) -> Any:
+    """What Keras makes of a value; an error that names the argument otherwise."""
+    try:
+        return get(value)
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            f"`{name}` must be {kind}: a name, an instance, a config or a function. "
+            f"Received: {name}={value!r}"
+        ) from error
+
+
+def fresh(initializer: Any) -> Any:
+    """A copy of an initializer for one weight: random ones draw other numbers.
+
+    A plain function, which has no state, is its own copy.
+    """
+    return initializer.clone() if hasattr(initializer, "clone") else initializer
 
 
 def head_dim(channels: int, num_heads: int, name: str) -> int:
@@ -24,32 +164,62 @@ def head_dim(channels: int, num_heads: int, name: str) -> int:
     return channels // num_heads
 
 
-def as_integers(name: str, value: int | Sequence[int] | None) -> tuple[int, ...] | None:
-    """One integer or several as a tuple; `None` stays."""
-    if value is None:
-        return None
-    values = (value,) if isinstance(value, int) else value
-    if (
-        not isinstance(values, (list, tuple))
-        or not values
-        or any(type(v) is not int for v in values)
-    ):
+def check_input_shape(
+    shape: Shape, data_format: str = "channels_last", name: str = "inputs"
+) -> None:
+    """Raises a `ValueError` unless a shape is that of a grid with channels.
+
+    Args:
+        shape: Shape of the input: at least one mode, a known number of channels, and
+            sizes of at least 1, but for the batch.
+        data_format: `"channels_last"` or `"channels_first"`.
+        name: Name of the argument whose shape it is.
+    """
+    axes = ["n_1", "…", "n_M"]
+    axes.insert(0 if data_format == "channels_first" else 3, "channels")
+    channels = shape[1 if data_format == "channels_first" else -1] if shape else None
+    if len(shape) < 3 or channels is None or 0 in shape[1:]:
         raise ValueError(
-            f"`{name}` must be an integer or a sequence of integers. "
-            f"Received: {name}={value}"
+            f"`{name}` must have shape (batch, {', '.join(axes)}) with at least one "
+            "mode, a known number of channels, and no axis of size 0 but the batch. "
+            f"Received: {name}.shape={tuple(shape)}"
         )
-    return tuple(values)
 
 
-def resolve_modes(axes: tuple[int, ...] | None, rank: int) -> tuple[int, ...]:
-    """Axes as sorted positive integers; all modes of the rank for `None`."""
-    modes = range(1, rank - 1)
+def resolve_modes(
+    name: str,
+    axes: Sequence[int] | None,
+    rank: int,
+    data_format: str = "channels_last",
+) -> tuple[int, ...]:
+    """Axes of an input as modes: sorted, counted from 1; all modes for `None`.
+
+    Args:
+        name: Name of the argument, for the error.
+        axes: Axes of the input, which may be negative.
+        rank: Rank of the input.
+        data_format: `"channels_last"` or `"channels_first"`.
+
+    Returns:
+        Axes of the same input with the channels last.
+
+    Raises:
+        ValueError: If an axis is no mode, or occurs twice.
+    """
+    first = 2 if data_format == "channels_first" else 1
+    modes = tuple(range(first, first + rank - 2))
     if axes is None:
-        return tuple(modes)
-    resolved = tuple(sorted(axis + rank if axis < 0 else axis for axis in axes))
-    if not all(a in modes for a in resolved) or len(set(resolved)) != len(resolved):
+        axes = modes
+    resolved = sorted(axis + rank if axis < 0 else axis for axis in axes)
+    if not set(resolved) <= set(modes) or len(set(resolved)) != len(resolved):
         raise ValueError(
-            "Axes must be distinct and lie between the batch (0) and the channels "
-            f"({rank - 1}). Received: {axes} for an input of rank {rank}"
+            f"`{name}` must be distinct axes among {modes}, those between batch and "
+            f"channels of an input of rank {rank} ({data_format}). "
+            f"Received: {name}={tuple(axes)}"
         )
-    return resolved
+    return tuple(axis - first + 1 for axis in resolved)
+
+
+def check_positive(name: str, value: Any) -> None:
+    """Raises a `ValueError` unless the value is a positive integer."""
+    positive_integer(name, value)

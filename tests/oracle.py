@@ -238,7 +238,9 @@ def stt(
     """
     x = np.asarray(x, "float64")
     if mask is not None:
+        # A masked position counts as 0, for its own output too.
         mask = np.broadcast_to(mask, x.shape[:-1])
+        x = np.where(mask[..., None], x, 0.0)
     axes = range(1, x.ndim - 1) if axes is None else axes
     logits = {
         axis: synthesizer(x, below(weights, f"synthesizer_{axis}"), axis, heads, mask)

@@ -13,7 +13,6 @@ import keras
 import numpy as np
 import numpy.typing as npt
 
-from keras_stt.arguments import resolve_modes
 from keras_stt.export import export
 from keras_stt.layers import STT, CrossAttention, STTCrossAttention
 from keras_stt.mixers import AxialAttention, SelfAttention
@@ -202,7 +201,7 @@ def _maps(name: str, layer: Any, inputs: Tensor, scores: Any) -> AttentionMaps:
         lambda score: np.asarray(keras.ops.convert_to_numpy(score), np.float32), scores
     )
     if isinstance(layer, STT):
-        axes = resolve_modes(layer.attention_axes, len(inputs.shape))
+        axes = layer.modes(len(inputs.shape))
         grid = tuple(inputs.shape[1:-1])
         return AttentionMaps(name, grid, scores, tuple(axis - 1 for axis in axes))
     if isinstance(layer, AxialAttention):

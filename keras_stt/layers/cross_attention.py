@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import keras
 from keras import ops
 
+from keras_stt import arguments
+from keras_stt import ops as stt_ops
 from keras_stt.export import export
 from keras_stt.layers.keras_attention import KerasAttention
 from keras_stt.typing import Shape, Tensor
@@ -25,11 +28,16 @@ class CrossAttention(KerasAttention):
             number of heads.
         dropout: Dropout rate of the attention weights. Defaults to 0.0.
         seed: Seed of the dropout.
+        data_format: `"channels_last"` or `"channels_first"`, of the grid. Defaults to
+            `None`: channels last, whatever Keras's global setting.
         **kwargs: `name`, `trainable`, `dtype` of `keras.layers.Layer`.
 
     Call arguments:
         inputs: Tensor of shape `(B, T, C)`: the text.
         context: Tensor of shape `(B, n_1, …, n_M, C')`: the grid.
+        context_mask: Optional boolean tensor of shape `(B, n_1, …, n_M)`, `True` for
+            the positions that may be attended to. An implicit Keras mask of the
+            context is used where none is given.
         return_attention_scores: Whether to return the weights too. Defaults to `False`.
         training: Whether dropout is active.
 
@@ -39,32 +47,47 @@ class CrossAttention(KerasAttention):
             positions, `(B, num_heads, T, n_1, …, n_M)`.
     """
 
-    call_options = ("return_attention_scores",)
+    call_options = ("context_mask", "return_attention_scores")
 
     def build(self, inputs_shape: Shape, context_shape: Shape) -> None:
+        arguments.check_input_shape(context_shape, self.data_format, "context")
+        batch, *_, channels = self.channels_last_shape(context_shape)
         self.attention = self._attention(inputs_shape[-1])
-        self.attention.build(inputs_shape, (context_shape[0], None, context_shape[-1]))
+        self.attention.build(inputs_shape, (batch, None, channels))
 
     def call(
         self,
         inputs: Tensor,
         context: Tensor,
+        context_mask: Tensor | None = None,
         return_attention_scores: bool = False,
         training: bool | None = None,
     ) -> Tensor:
+        context = self.channels_last(context)
         batch, *sizes, channels = ops.shape(context)
-        sequence = ops.reshape(context, (batch, -1, channels))
-        if not return_attention_scores:
-            return self.attention(inputs, sequence, training=training)
-        output, scores = self.attention(
-            inputs, sequence, return_attention_scores=True, training=training
+        positions = math.prod(sizes)
+        if context_mask is not None:
+            context_mask = stt_ops.grid_mask(context_mask, context, "context_mask")
+            # This also drops the implicit mask, which an explicit one replaces.
+            context = stt_ops.zero_masked(context, context_mask)
+            context_mask = ops.reshape(context_mask, (batch, 1, positions))
+        output = self.attention(
+            inputs,
+            ops.reshape(context, (batch, positions, channels)),
+            attention_mask=context_mask,
+            return_attention_scores=return_attention_scores,
+            training=training,
         )
+        if not return_attention_scores:
+            return output
+        output, scores = output
         return output, ops.reshape(scores, (*ops.shape(scores)[:3], *sizes))
 
     def compute_output_spec(
         self,
         inputs: Tensor,
         context: Tensor,
+        context_mask: Tensor | None = None,
         return_attention_scores: bool = False,
         training: bool | None = None,
     ) -> Any:
@@ -73,8 +96,14 @@ class CrossAttention(KerasAttention):
             return output
         shape = (*inputs.shape[:1], self.num_heads, inputs.shape[1])
         return output, keras.KerasTensor(
-            (*shape, *context.shape[1:-1]), dtype=self.compute_dtype
+            (*shape, *self.channels_last_shape(context.shape)[1:-1]),
+            dtype=self.compute_dtype,
         )
 
-    def compute_output_shape(self, inputs_shape: Shape, context_shape: Shape) -> Shape:
+    def compute_mask(self, inputs: Tensor, previous_mask: Tensor | None) -> Any:
+        return previous_mask
+
+    def compute_output_shape(  # type: ignore[override]
+        self, inputs_shape: Shape, context_shape: Shape
+    ) -> Shape:
         return inputs_shape

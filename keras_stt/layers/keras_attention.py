@@ -6,12 +6,13 @@ from typing import Any
 
 import keras
 
-from keras_stt.arguments import check_positive, head_dim
+from keras_stt import arguments
 from keras_stt.export import export
+from keras_stt.layers.grid_layer import GridLayer
 
 
 @export
-class KerasAttention(keras.layers.Layer):
+class KerasAttention(GridLayer):
     """Arguments and configuration of a layer around `MultiHeadAttention`.
 
     Args:
@@ -20,6 +21,7 @@ class KerasAttention(keras.layers.Layer):
             number of heads.
         dropout: Dropout rate of the attention weights. Defaults to 0.0.
         seed: Seed of the dropout.
+        data_format: As in `GridLayer`.
         **kwargs: `name`, `trainable`, `dtype` of `keras.layers.Layer`.
     """
 
@@ -32,42 +34,46 @@ class KerasAttention(keras.layers.Layer):
         key_dim: int | None = None,
         dropout: float = 0.0,
         seed: int | None = None,
+        data_format: str | None = None,
         **kwargs: Any,
     ) -> None:
-        super().__init__(**kwargs)
-        check_positive("num_heads", num_heads)
-        if key_dim is not None:
-            check_positive("key_dim", key_dim)
-        self.num_heads = num_heads
-        self.key_dim = key_dim
-        self.dropout = dropout
-        self.seed = seed
-        # What takes a mask hands it on.
-        self.supports_masking = "mask" in self.call_options
+        super().__init__(data_format=data_format, **kwargs)
+        self.num_heads = arguments.positive_integer("num_heads", num_heads)
+        self.key_dim = arguments.optional_positive_integer("key_dim", key_dim)
+        self.dropout = arguments.rate("dropout", dropout)
+        self.seed = arguments.optional_seed("seed", seed)
+        # A layer that takes no mask must not pass one on as if it had used it.
+        self.supports_masking = any(o.endswith("mask") for o in self.call_options)
 
     def _attention(
-        self, channels: int, name: str = "attention", index: int = 0
+        self, channels: int, name: str = "attention", index: int = 0, **options: Any
     ) -> keras.layers.MultiHeadAttention:
         """The `index`-th attention of the layer, for inputs with so many channels."""
         return keras.layers.MultiHeadAttention(
             self.num_heads,
-            self.key_dim or head_dim(channels, self.num_heads, "key_dim"),
+            self._head_dim(channels),
             dropout=self.dropout,
             seed=None if self.seed is None else self.seed + index,
             dtype=self.dtype_policy,
             name=name,
+            **options,
         )
 
+    def _head_dim(self, channels: int) -> int:
+        if self.key_dim is not None:
+            return self.key_dim
+        return arguments.head_dim(channels, self.num_heads, "key_dim")
+
     def _multiply_adds(self, channels: int, positions: int, keys: int) -> int:
-        """One attention of some positions, each to so many keys, all with projections.
+        """Self-attention of some positions, each to so many keys, with projections.
 
         Args:
             channels: Channels of queries, keys and values.
-            positions: Number of positions, which are projected once.
+            positions: Number of positions.
             keys: Number of positions that each of them attends to.
         """
-        key_dim = self.key_dim or head_dim(channels, self.num_heads, "key_dim")
-        return positions * self.num_heads * key_dim * (4 * channels + 2 * keys)
+        per_channel = positions * (4 * channels + 2 * keys)
+        return self.num_heads * self._head_dim(channels) * per_channel
 
     def get_config(self) -> dict[str, Any]:
         return {

@@ -7,14 +7,15 @@ from typing import Any
 import keras
 from keras import ops
 
+from keras_stt import arguments
 from keras_stt import ops as stt_ops
-from keras_stt.arguments import check_positive, head_dim
 from keras_stt.export import export
+from keras_stt.layers.grid_layer import GridLayer
 from keras_stt.typing import Shape, Tensor
 
 
 @export
-class STTCrossAttention(keras.layers.Layer):
+class STTCrossAttention(GridLayer):
     """Reads a grid with weights that each position of a text synthesises.
 
     The text `X` has shape `(B, T, C)`, the grid `G` `(B, n_1, …, n_M, C')`. With `h`
@@ -34,11 +35,16 @@ class STTCrossAttention(keras.layers.Layer):
         num_heads: Number of heads `h`.
         value_dim: Size `d` of a head. Defaults to `C / num_heads`.
         hidden_dim: Size of the hidden features. Defaults to 32.
+        data_format: `"channels_last"` or `"channels_first"`, of the grid. Defaults to
+            `None`: channels last, whatever Keras's global setting.
         **kwargs: `name`, `trainable`, `dtype` of `keras.layers.Layer`.
 
     Call arguments:
         inputs: Tensor of shape `(B, T, C)`: the text.
         context: Tensor of shape `(B, n_1, …, n_M, C')`: the grid, of known sizes.
+        context_mask: Optional boolean tensor of shape `(B, n_1, …, n_M)`, `True` for
+            the positions that may be read: of any form, and exact, as in `STT`. An
+            implicit Keras mask of the context is used where none is given.
         return_attention_scores: Whether to return the weights too. Defaults to `False`.
 
     Returns:
@@ -52,32 +58,33 @@ class STTCrossAttention(keras.layers.Layer):
     """
 
     #: Optional call arguments that a block or a model may pass.
-    call_options = ("return_attention_scores",)
+    call_options = ("context_mask", "return_attention_scores")
 
     def __init__(
         self,
         num_heads: int,
         value_dim: int | None = None,
         hidden_dim: int = 32,
+        data_format: str | None = None,
         **kwargs: Any,
     ) -> None:
-        super().__init__(**kwargs)
-        check_positive("num_heads", num_heads)
-        check_positive("hidden_dim", hidden_dim)
-        if value_dim is not None:
-            check_positive("value_dim", value_dim)
-        self.num_heads = num_heads
-        self.value_dim = value_dim
-        self.hidden_dim = hidden_dim
+        super().__init__(data_format=data_format, **kwargs)
+        self.num_heads = arguments.positive_integer("num_heads", num_heads)
+        self.value_dim = arguments.optional_positive_integer("value_dim", value_dim)
+        self.hidden_dim = arguments.positive_integer("hidden_dim", hidden_dim)
 
     def build(self, inputs_shape: Shape, context_shape: Shape) -> None:
+        arguments.check_input_shape(context_shape, self.data_format, "context")
+        context_shape = self.channels_last_shape(context_shape)
         channels, sizes = inputs_shape[-1], context_shape[1:-1]
         if None in sizes:
             raise ValueError(
                 "The grid's sizes must be known: there is a weight per position of "
                 f"each mode. Received: context_shape={tuple(context_shape)}"
             )
-        value_dim = self.value_dim or head_dim(channels, self.num_heads, "value_dim")
+        value_dim = self.value_dim or arguments.head_dim(
+            channels, self.num_heads, "value_dim"
+        )
         self.value_dense = self._dense(self.num_heads * value_dim, "value")
         self.value_dense.build(context_shape)
         self.hidden_dense = self._dense(self.hidden_dim, "hidden", "gelu")
@@ -99,38 +106,49 @@ class STTCrossAttention(keras.layers.Layer):
         )
 
     def call(
-        self, inputs: Tensor, context: Tensor, return_attention_scores: bool = False
+        self,
+        inputs: Tensor,
+        context: Tensor,
+        context_mask: Tensor | None = None,
+        return_attention_scores: bool = False,
     ) -> Tensor:
+        context = self.channels_last(context)
+        if context_mask is not None:
+            context_mask = stt_ops.grid_mask(context_mask, context, "context_mask")
+            context = stt_ops.zero_masked(context, context_mask)
         hidden = self.hidden_dense(inputs)
-        scores = tuple(self._scores(dense(hidden)) for dense in self.logits_denses)
-        weights = [ops.cast(score, self.compute_dtype) for score in scores]
+        scores = [
+            stt_ops.mode_weights(self._logits(dense(hidden)), axis, context_mask)
+            for axis, dense in enumerate(self.logits_denses, start=1)
+        ]
         value = self.value_dense(context)
         *outer, channels = ops.shape(value)
         value = ops.reshape(value, (*outer, self.num_heads, channels // self.num_heads))
-        modes = len(weights)
+        modes = len(scores)
         # (B, h, n_1, …, n_M, d)
         value = ops.transpose(value, (0, modes + 1, *range(1, modes + 1), modes + 2))
-        # The first mode gets the text's positions in its place, (B, h, T, n_2, …, d)
-        value = stt_ops.mode_product(value, weights[0], 2)
-        for weight in weights[1:]:
-            # (B, h, T, 1, n_m) × (B, h, T, n_m, …, d): the mode goes.
-            value = stt_ops.mode_product(value, ops.expand_dims(weight, 3), 3)
-            value = ops.squeeze(value, axis=3)
-        value = ops.transpose(value, (0, 2, 1, 3))  # (B, T, h, d)
+        output = _read(value, scores, context_mask, self.compute_dtype)
+        output = ops.transpose(output, (0, 2, 1, 3))  # (B, T, h, d)
         output = self.output_dense(
-            ops.reshape(value, (*ops.shape(value)[:2], channels))
+            ops.reshape(output, (*ops.shape(output)[:2], channels))
         )
-        return (output, tuple(weights)) if return_attention_scores else output
+        if not return_attention_scores:
+            return output
+        return output, tuple(ops.cast(score, self.compute_dtype) for score in scores)
 
-    def _scores(self, logits: Tensor) -> Tensor:
-        """Weights of a mode, float32, `(B, h, T, n)`."""
+    def _logits(self, logits: Tensor) -> Tensor:
+        """Logits of a mode, from `(B, T, h·n)` to `(B, h, T, n)`."""
         batch, length, columns = ops.shape(logits)
         size = columns // self.num_heads
         logits = ops.reshape(logits, (batch, length, self.num_heads, size))
-        return stt_ops.masked_softmax(ops.transpose(logits, (0, 2, 1, 3)))
+        return ops.transpose(logits, (0, 2, 1, 3))
 
     def compute_output_spec(
-        self, inputs: Tensor, context: Tensor, return_attention_scores: bool = False
+        self,
+        inputs: Tensor,
+        context: Tensor,
+        context_mask: Tensor | None = None,
+        return_attention_scores: bool = False,
     ) -> Any:
         output = keras.KerasTensor(inputs.shape, dtype=self.compute_dtype)
         if not return_attention_scores:
@@ -140,10 +158,15 @@ class STTCrossAttention(keras.layers.Layer):
             keras.KerasTensor(
                 (batch, self.num_heads, length, size), dtype=self.compute_dtype
             )
-            for size in context.shape[1:-1]
+            for size in self.channels_last_shape(context.shape)[1:-1]
         )
 
-    def compute_output_shape(self, inputs_shape: Shape, context_shape: Shape) -> Shape:
+    def compute_mask(self, inputs: Tensor, previous_mask: Tensor | None) -> Any:
+        return previous_mask
+
+    def compute_output_shape(  # type: ignore[override]
+        self, inputs_shape: Shape, context_shape: Shape
+    ) -> Shape:
         return inputs_shape
 
     def get_config(self) -> dict[str, Any]:
@@ -153,3 +176,35 @@ class STTCrossAttention(keras.layers.Layer):
             "value_dim": self.value_dim,
             "hidden_dim": self.hidden_dim,
         }
+
+
+def _read(
+    value: Tensor, scores: list[Tensor], mask: Tensor | None, dtype: str
+) -> Tensor:
+    """What each position of the text reads, `(B, h, T, d)`.
+
+    Args:
+        value: Tensor of shape `(B, h, n_1, …, n_M, d)`.
+        scores: A tensor per mode, `(B, h, T, n_m)`, float32 at least.
+        mask: Optional boolean tensor of shape `(B, n_1, …, n_M)`.
+        dtype: Dtype of the result.
+    """
+    if mask is None or len(scores) == 1:
+        return _weighted_sum(value, [ops.cast(score, dtype) for score in scores])
+    # As in `masked_multi_mode_product`: the weights of the valid positions, divided by
+    # their sum, which may be small.
+    mask = ops.cast(ops.expand_dims(mask, axis=(1, -1)), scores[0].dtype)
+    value = _weighted_sum(ops.cast(value, mask.dtype) * mask, scores)
+    total = _weighted_sum(mask, scores)
+    return ops.cast(ops.divide_no_nan(value, total), dtype)
+
+
+def _weighted_sum(value: Tensor, weights: list[Tensor]) -> Tensor:
+    """Sums the modes of a tensor `(B, h, n_1, …, n_M, d)` with weights, one by one."""
+    # The first mode gives its place to the text's positions: (B, h, T, n_2, …, d).
+    value = stt_ops.mode_product(value, weights[0], 2)
+    for weight in weights[1:]:
+        # (B, h, T, 1, n_m) × (B, h, T, n_m, …, d): the mode goes.
+        value = stt_ops.mode_product(value, ops.expand_dims(weight, 3), 3)
+        value = ops.squeeze(value, axis=3)
+    return value

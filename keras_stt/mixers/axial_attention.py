@@ -8,6 +8,7 @@ from typing import Any
 import keras
 from keras import ops
 
+from keras_stt import arguments
 from keras_stt.export import export
 from keras_stt.layers import KerasAttention
 from keras_stt.typing import Shape, Tensor
@@ -28,6 +29,8 @@ class AxialAttention(KerasAttention):
             number of heads.
         dropout: Dropout rate of the attention weights. Defaults to 0.0.
         seed: Seed of the dropout.
+        data_format: `"channels_last"` or `"channels_first"`. Defaults to `None`:
+            channels last, whatever Keras's global setting.
         **kwargs: `name`, `trainable`, `dtype` of `keras.layers.Layer`.
 
     Call arguments:
@@ -49,13 +52,14 @@ class AxialAttention(KerasAttention):
     call_options = ("return_attention_scores",)
 
     def build(self, input_shape: Shape) -> None:
-        channels = input_shape[-1]
+        arguments.check_input_shape(input_shape, self.data_format)
+        _, *sizes, channels = self.channels_last_shape(input_shape)
         self.attentions = [
             self._attention(channels, f"attention_{axis}", axis)
-            for axis in range(1, len(input_shape) - 1)
+            for axis, _ in enumerate(sizes, start=1)
         ]
-        for axis, attention in enumerate(self.attentions, start=1):
-            fibre = (None, input_shape[axis], channels)
+        for size, attention in zip(sizes, self.attentions, strict=True):
+            fibre = (None, size, channels)
             attention.build(fibre, fibre)
 
     def call(
@@ -64,10 +68,12 @@ class AxialAttention(KerasAttention):
         return_attention_scores: bool = False,
         training: bool | None = None,
     ) -> Tensor:
+        inputs = self.channels_last(inputs)
         all_scores = []
         # Fibres as sequences: Keras's fused attention takes no `attention_axes`.
         for axis, attention in enumerate(self.attentions, start=1):
-            grid = ops.moveaxis(inputs, axis, -2)
+            # (Not `moveaxis` to -2, of which ONNX files cannot be made.)
+            grid = ops.moveaxis(inputs, axis, len(self.attentions))
             batch, *others, size, channels = ops.shape(grid)
             fibres = ops.reshape(grid, (-1, size, channels))
             fibres = attention(
@@ -80,11 +86,14 @@ class AxialAttention(KerasAttention):
                 fibres, scores = fibres
                 shape = (batch, *others, self.num_heads, size, size)
                 all_scores.append(ops.moveaxis(ops.reshape(scores, shape), -3, 1))
-            output = ops.moveaxis(ops.reshape(fibres, ops.shape(grid)), -2, axis)
+            output = ops.moveaxis(
+                ops.reshape(fibres, ops.shape(grid)), len(self.attentions), axis
+            )
             # The last one's residual is the caller's, as with any mixer.
             last = axis == len(self.attentions)
             inputs = output if last else inputs + output
-        return (inputs, tuple(all_scores)) if return_attention_scores else inputs
+        output = self.as_given(inputs, modes=len(self.attentions))
+        return (output, tuple(all_scores)) if return_attention_scores else output
 
     def compute_output_spec(
         self,
@@ -95,7 +104,7 @@ class AxialAttention(KerasAttention):
         output = keras.KerasTensor(inputs.shape, dtype=self.compute_dtype)
         if not return_attention_scores:
             return output
-        batch, *sizes, _ = inputs.shape
+        batch, *sizes, _ = self.channels_last_shape(inputs.shape)
         return output, tuple(
             keras.KerasTensor(
                 (batch, self.num_heads, *sizes[:m], *sizes[m + 1 :], size, size),
@@ -109,9 +118,6 @@ class AxialAttention(KerasAttention):
 
         `4·M·N·C² + 2·N·C·Σ n_m` by default, for `M` modes.
         """
-        _, *sizes, channels = input_shape
+        _, *sizes, channels = self.channels_last_shape(input_shape)
         positions = math.prod(sizes)
         return sum(self._multiply_adds(channels, positions, size) for size in sizes)
-
-    def compute_output_shape(self, input_shape: Shape) -> Shape:
-        return input_shape

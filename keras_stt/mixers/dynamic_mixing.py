@@ -6,8 +6,8 @@ from typing import Any
 
 from keras import ops
 
+from keras_stt import arguments
 from keras_stt import ops as stt_ops
-from keras_stt.arguments import check_positive
 from keras_stt.export import export
 from keras_stt.mixers.grid_mixer import GridMixer, check_divides, grid_shape
 from keras_stt.typing import Shape, Tensor
@@ -59,10 +59,8 @@ class DynamicMixing(GridMixer):
 
     def __init__(self, segments: int = 8, hidden_dim: int = 2, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        check_positive("segments", segments)
-        check_positive("hidden_dim", hidden_dim)
-        self.segments = segments
-        self.hidden_dim = hidden_dim
+        self.segments = arguments.positive_integer("segments", segments)
+        self.hidden_dim = arguments.positive_integer("hidden_dim", hidden_dim)
 
     def build(self, input_shape: Shape) -> None:
         height, width, channels = self._fix_grid(input_shape)

@@ -6,8 +6,8 @@ from typing import Any
 
 from keras import ops
 
+from keras_stt import arguments
 from keras_stt import ops as stt_ops
-from keras_stt.arguments import check_positive
 from keras_stt.export import export
 from keras_stt.mixers.grid_mixer import GridMixer, grid_shape
 from keras_stt.typing import Shape, Tensor
@@ -47,8 +47,7 @@ class ExternalAttention(GridMixer):
 
     def __init__(self, memory_dim: int = 64, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        check_positive("memory_dim", memory_dim)
-        self.memory_dim = memory_dim
+        self.memory_dim = arguments.positive_integer("memory_dim", memory_dim)
 
     def build(self, input_shape: Shape) -> None:
         _, _, channels = grid_shape(input_shape)

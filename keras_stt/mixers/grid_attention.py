@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import keras
 
-from keras_stt.arguments import head_dim
 from keras_stt.export import export
 from keras_stt.layers import KerasAttention
 from keras_stt.mixers.grid_mixer import grid_shape
@@ -34,6 +32,8 @@ class GridAttention(KerasAttention):
             number of heads.
         dropout: Dropout rate of the attention weights. Defaults to 0.0.
         seed: Seed of the dropout.
+        data_format: `"channels_last"` or `"channels_first"`. Defaults to `None`:
+            channels last, whatever Keras's global setting.
         **kwargs: `name`, `trainable`, `dtype` of `keras.layers.Layer`.
 
     Call arguments:
@@ -53,28 +53,20 @@ class GridAttention(KerasAttention):
     """
 
     def build(self, input_shape: Shape) -> None:
-        _, _, channels = grid_shape(input_shape)
-        self.attention = keras.layers.MultiHeadAttention(
-            self.num_heads,
-            self.key_dim or head_dim(channels, self.num_heads, "key_dim"),
-            dropout=self.dropout,
-            attention_axes=(1, 2),
-            seed=self.seed,
-            dtype=self.dtype_policy,
-            name="attention",
-        )
-        self.attention.build(input_shape, input_shape)
+        shape = self.channels_last_shape(input_shape)
+        _, _, channels = grid_shape(shape)
+        self.attention = self._attention(channels, attention_axes=(1, 2))
+        self.attention.build(shape, shape)
 
     def call(self, inputs: Tensor, training: bool | None = None) -> Tensor:
-        return self.attention(inputs, inputs, training=training)
+        inputs = self.channels_last(inputs)
+        output = self.attention(inputs, inputs, training=training)
+        return self.as_given(output, modes=2)
 
     def compute_output_spec(self, inputs: Tensor, training: bool | None = None) -> Any:
         return keras.KerasTensor(inputs.shape, dtype=self.compute_dtype)
 
     def multiply_adds(self, input_shape: Shape) -> int:
         """Counts the multiply-adds for one example: `4·N·C² + 2·N²·C` by default."""
-        positions = math.prod(input_shape[1:-1])
-        return self._multiply_adds(input_shape[-1], positions, positions)
-
-    def compute_output_shape(self, input_shape: Shape) -> Shape:
-        return input_shape
+        height, width, channels = grid_shape(self.channels_last_shape(input_shape))
+        return self._multiply_adds(channels, height * width, height * width)

@@ -6,7 +6,7 @@ from typing import Any
 
 from keras import ops
 
-from keras_stt.arguments import check_positive
+from keras_stt import arguments
 from keras_stt.export import export
 from keras_stt.mixers.grid_mixer import GridMixer, check_divides, grid_shape
 from keras_stt.typing import Shape, Tensor
@@ -51,10 +51,8 @@ class LinformerAttention(GridMixer):
 
     def __init__(self, num_heads: int, projected: int = 64, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        check_positive("num_heads", num_heads)
-        check_positive("projected", projected)
-        self.num_heads = num_heads
-        self.projected = projected
+        self.num_heads = arguments.positive_integer("num_heads", num_heads)
+        self.projected = arguments.positive_integer("projected", projected)
 
     def build(self, input_shape: Shape) -> None:
         height, width, channels = self._fix_grid(input_shape)

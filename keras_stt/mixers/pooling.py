@@ -6,7 +6,7 @@ from typing import Any
 
 from keras import ops
 
-from keras_stt.arguments import check_positive
+from keras_stt import arguments
 from keras_stt.export import export
 from keras_stt.mixers.grid_mixer import GridMixer, grid_shape
 from keras_stt.typing import Shape, Tensor
@@ -42,7 +42,7 @@ class Pooling(GridMixer):
 
     def __init__(self, pool_size: int = 3, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        check_positive("pool_size", pool_size)
+        pool_size = arguments.positive_integer("pool_size", pool_size)
         # On an even one the backends of Keras do not agree.
         if pool_size % 2 == 0:
             raise ValueError(

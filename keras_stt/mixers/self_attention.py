@@ -8,6 +8,7 @@ from typing import Any
 import keras
 from keras import ops
 
+from keras_stt import arguments
 from keras_stt import ops as stt_ops
 from keras_stt.export import export
 from keras_stt.layers import KerasAttention
@@ -28,12 +29,15 @@ class SelfAttention(KerasAttention):
             number of heads.
         dropout: Dropout rate of the attention weights. Defaults to 0.0.
         seed: Seed of the dropout.
+        data_format: `"channels_last"` or `"channels_first"`. Defaults to `None`:
+            channels last, whatever Keras's global setting.
         **kwargs: `name`, `trainable`, `dtype` of `keras.layers.Layer`.
 
     Call arguments:
         inputs: Tensor of shape `(B, n_1, …, n_M, C)`.
         mask: Optional boolean tensor of shape `(B, n_1, …, n_M)`, `True` for the
-            positions that may be attended to.
+            positions that may be attended to. An implicit Keras mask is used where
+            none is given.
         use_causal_mask: For inputs of one mode (text): whether position `i` attends to
             positions `≤ i` only. Defaults to `False`.
         return_attention_scores: Whether to return the weights too. Defaults to `False`.
@@ -48,7 +52,8 @@ class SelfAttention(KerasAttention):
     call_options = ("mask", "use_causal_mask", "return_attention_scores")
 
     def build(self, input_shape: Shape) -> None:
-        channels = input_shape[-1]
+        arguments.check_input_shape(input_shape, self.data_format)
+        channels = self.channels_last_shape(input_shape)[-1]
         self.attention = self._attention(channels)
         sequence = (input_shape[0], None, channels)
         self.attention.build(sequence, sequence)
@@ -62,11 +67,16 @@ class SelfAttention(KerasAttention):
         training: bool | None = None,
     ) -> Tensor:
         _check_order(inputs, use_causal_mask)
-        sequence = ops.reshape(inputs, (ops.shape(inputs)[0], -1, inputs.shape[-1]))
+        inputs = self.channels_last(inputs)
+        batch, *sizes, channels = ops.shape(inputs)
+        positions = math.prod(sizes)
         if mask is not None:
             mask = stt_ops.grid_mask(mask, inputs)
-            mask = ops.reshape(mask, (ops.shape(mask)[0], 1, -1))
-        found = self.attention(
+            # This also drops the implicit mask, which an explicit one replaces.
+            inputs = stt_ops.zero_masked(inputs, mask)
+            mask = ops.reshape(mask, (batch, 1, positions))
+        sequence = ops.reshape(inputs, (batch, positions, channels))
+        output = self.attention(
             sequence,
             sequence,
             attention_mask=mask,
@@ -74,12 +84,13 @@ class SelfAttention(KerasAttention):
             return_attention_scores=return_attention_scores,
             training=training,
         )
+        if return_attention_scores:
+            output, scores = output
+        output = ops.reshape(output, (batch, *sizes, channels))
+        output = self.as_given(output, modes=len(sizes))
         if not return_attention_scores:
-            return ops.reshape(found, ops.shape(inputs))
-        output, scores = found
-        _, *sizes, _ = ops.shape(inputs)
-        scores = ops.reshape(scores, (*ops.shape(scores)[:2], *sizes, *sizes))
-        return ops.reshape(output, ops.shape(inputs)), scores
+            return output
+        return output, ops.reshape(scores, (batch, self.num_heads, *sizes, *sizes))
 
     def compute_output_spec(
         self,
@@ -93,18 +104,16 @@ class SelfAttention(KerasAttention):
         output = keras.KerasTensor(inputs.shape, dtype=self.compute_dtype)
         if not return_attention_scores:
             return output
-        batch, *sizes, _ = inputs.shape
+        batch, *sizes, _ = self.channels_last_shape(inputs.shape)
         return output, keras.KerasTensor(
             (batch, self.num_heads, *sizes, *sizes), dtype=self.compute_dtype
         )
 
     def multiply_adds(self, input_shape: Shape) -> int:
         """Counts the multiply-adds for one example: `4·N·C² + 2·N²·C` by default."""
-        positions = math.prod(input_shape[1:-1])
-        return self._multiply_adds(input_shape[-1], positions, positions)
-
-    def compute_output_shape(self, input_shape: Shape) -> Shape:
-        return input_shape
+        _, *sizes, channels = self.channels_last_shape(input_shape)
+        positions = math.prod(sizes)
+        return self._multiply_adds(channels, positions, positions)
 
 
 def _check_order(inputs: Tensor, use_causal_mask: bool) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 from keras import ops
 
-from keras_stt.arguments import check_positive
+from keras_stt import arguments
 from keras_stt.export import export
 from keras_stt.mixers.grid_mixer import GridMixer, grid_shape
 from keras_stt.typing import Shape, Tensor
@@ -45,9 +45,7 @@ class TokenMLP(GridMixer):
 
     def __init__(self, hidden_dim: int | None = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        if hidden_dim is not None:
-            check_positive("hidden_dim", hidden_dim)
-        self.hidden_dim = hidden_dim
+        self.hidden_dim = arguments.optional_positive_integer("hidden_dim", hidden_dim)
 
     def build(self, input_shape: Shape) -> None:
         height, width, channels = self._fix_grid(input_shape)

@@ -1,4 +1,4 @@
-"""Where batch, heads and channels are placed for the mode products."""
+"""Where batch, heads and channels lie during the mode products."""
 
 from __future__ import annotations
 
@@ -8,11 +8,9 @@ from typing import Any
 
 from keras import ops
 
-from keras_stt.export import export
 from keras_stt.typing import Tensor
 
 
-@export
 @dataclass(frozen=True)
 class HeadLayout:
     """A layout of values in which mode products need no further transposes.
@@ -66,7 +64,6 @@ class HeadLayout:
         return weights if self.batch_axes == 2 else weights[0]
 
 
-@export
 def plan_heads(modes: int, shared: bool) -> HeadLayout:
     """Plans the layout of values, from what is known before anything is computed.
 

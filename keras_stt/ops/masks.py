@@ -9,17 +9,18 @@ import keras
 from keras import ops
 
 from keras_stt.export import export
-from keras_stt.typing import Shape, Tensor
+from keras_stt.typing import Tensor
 
 
 @export
-def grid_mask(mask: Tensor, inputs: Tensor) -> Tensor:
+def grid_mask(mask: Tensor, inputs: Tensor, name: str = "mask") -> Tensor:
     """Checks a mask on the grid and brings it to its full shape.
 
     Args:
         mask: Tensor of shape `(B, n_1, …, n_M)`, where sizes of 1 broadcast; nonzero or
             `True` for the valid positions.
         inputs: Tensor of shape `(B, n_1, …, n_M, C)`.
+        name: Name of the argument that holds the mask, for the error.
 
     Returns:
         Boolean tensor of shape `(B, n_1, …, n_M)`.
@@ -28,47 +29,38 @@ def grid_mask(mask: Tensor, inputs: Tensor) -> Tensor:
         ValueError: If the shapes do not fit.
     """
     mask = ops.cast(ops.convert_to_tensor(mask), "bool")
-    check_mask_shape(mask.shape, inputs.shape)
-    if None not in mask.shape and tuple(mask.shape) == tuple(inputs.shape[:-1]):
-        return mask
-    # Not `broadcast_to`: it takes no unknown sizes, and masks become part of a graph.
+    fits = len(mask.shape) == len(inputs.shape) - 1 and all(
+        size in (1, None, expected) or expected is None
+        for size, expected in zip(mask.shape, inputs.shape[:-1], strict=True)
+    )
+    if not fits:
+        raise ValueError(
+            f"`{name}` must have the shape of the input without channels, "
+            f"{tuple(inputs.shape[:-1])} (sizes of 1 broadcast): True for the "
+            f"positions that may be attended to. Received: "
+            f"{name}.shape={tuple(mask.shape)}"
+        )
+    # Not `broadcast_to`, which takes no unknown sizes. And never skipped: sizes that
+    # are 1 while a graph is traced need not be 1 when it runs.
     return ops.logical_and(mask, ops.ones_like(inputs[..., 0], dtype="bool"))
 
 
 @export
-def check_mask_shape(shape: Shape, input_shape: Shape) -> None:
-    """Raises a `ValueError` unless a mask of a shape fits an input.
+def zero_masked(tensor: Tensor, mask: Tensor) -> Tensor:
+    """Sets masked positions to 0, whatever they hold.
+
+    A layer does so before its first product: 0 times a NaN at a masked position would
+    be NaN, in the gradients too.
 
     Args:
-        shape: Shape of the mask.
-        input_shape: Shape of the input, `(B, n_1, …, n_M, C)`.
-    """
-    fits = len(shape) == len(input_shape) - 1 and all(
-        size in (1, None, expected) or expected is None
-        for size, expected in zip(shape, input_shape[:-1], strict=True)
-    )
-    if not fits:
-        raise ValueError(
-            "`mask` must have the shape of the input without channels, "
-            f"{tuple(input_shape[:-1])} (sizes of 1 broadcast): True for the "
-            f"positions that may be attended to. Received: mask.shape={tuple(shape)}"
-        )
-
-
-@export
-def mode_mask(mask: Tensor, axis: int) -> Tensor:
-    """The slices of a mode that hold a valid position.
-
-    Args:
-        mask: Boolean tensor of shape `(B, n_1, …, n_M)`.
-        axis: The mode's axis.
+        tensor: Tensor of shape `(B, n_1, …, n_M, C)`.
+        mask: Boolean tensor of shape `(B, n_1, …, n_M)`, `True` for the valid
+            positions.
 
     Returns:
-        Boolean tensor of shape `(B, 1, 1, n)`, to mask the columns of attention logits.
+        Tensor of the shape of `tensor`.
     """
-    others = [a for a in range(1, len(mask.shape)) if a != axis]
-    valid = ops.any(mask, axis=others) if others else mask
-    return ops.expand_dims(valid, axis=(1, 2))
+    return ops.where(ops.expand_dims(mask, -1), tensor, ops.zeros_like(tensor))
 
 
 @export
@@ -129,9 +121,10 @@ def finite(logits: Tensor) -> Tensor:
 
 
 def _softmax(logits: Tensor) -> Tensor:
-    # Keras warns of a softmax over one entry; a mode of size 1 is no mistake here.
     if logits.shape[-1] == 1:
-        return ops.ones_like(logits)
+        # The same numbers, without Keras's warning: a mode of size 1 is no mistake, and
+        # a size that is 1 while a graph is traced need not be 1 when it runs.
+        return ops.exp(ops.log_softmax(logits, axis=-1))
     return ops.softmax(logits, axis=-1)
 
 

@@ -65,7 +65,7 @@ def mode_product(tensor: Tensor, matrix: Tensor, axis: int) -> Tensor:
     lead, before, after = shape[:batch], shape[batch:mode], shape[mode + 1 :]
     if not after:
         # The last axis: one product per batch entry, with everything before as rows.
-        flat = ops.reshape(tensor, (*lead, -1, shape[mode]))
+        flat = ops.reshape(tensor, (*lead, _size(before), shape[mode]))
         if 1 in matrix.shape[:batch]:
             # Spelled out: TensorFlow's oneDNN kernel reads beyond a second operand that
             # it broadcasts itself (seen with TensorFlow 2.21 on a CPU, with one head).
@@ -76,10 +76,11 @@ def mode_product(tensor: Tensor, matrix: Tensor, axis: int) -> Tensor:
     elif not before:
         # The first axis: one product per batch entry, with everything behind as
         # columns.
-        product = ops.matmul(matrix, ops.reshape(tensor, (*lead, shape[mode], -1)))
+        flat = ops.reshape(tensor, (*lead, shape[mode], _size(after)))
+        product = ops.matmul(matrix, flat)
     else:
         # An axis in the middle: one product per batch entry and slice before it.
-        flat = ops.reshape(tensor, (*lead, -1, shape[mode], math.prod(after)))
+        flat = ops.reshape(tensor, (*lead, _size(before), shape[mode], _size(after)))
         product = ops.matmul(ops.expand_dims(matrix, axis=-3), flat)
     product_lead = ops.shape(product)[:batch]
     size = ops.shape(matrix)[-2]
@@ -158,6 +159,14 @@ def masked_multi_mode_product(
     # of its size first.
     scale = ops.stop_gradient(divisor)
     return ops.where(divisible, (product / scale) / (divisor / scale), 0.0)
+
+
+def _size(sizes: Sequence[Any]) -> Any:
+    """The size of some axes as one; of a symbolic tensor, -1 where it is not known.
+
+    Computed, since -1 has no answer where another axis, such as the batch, is empty.
+    """
+    return -1 if any(size is None for size in sizes) else math.prod(sizes)
 
 
 def _joint(lead: Sequence[Any], matrix: Tensor) -> list[Any]:

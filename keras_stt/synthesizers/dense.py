@@ -7,7 +7,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_stt.arguments import check_positive
+from keras_stt import arguments
 from keras_stt.export import export
 from keras_stt.synthesizers.synthesizer import Synthesizer
 from keras_stt.typing import Shape, Tensor
@@ -48,11 +48,12 @@ class Dense(Synthesizer):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        check_positive("hidden_dim", hidden_dim)
-        self.hidden_dim = hidden_dim
-        self.activation = keras.activations.get(activation)
-        self.bias_initializer = keras.initializers.get(
-            bias_initializer or keras.initializers.RandomNormal(stddev=1.0)
+        self.hidden_dim = arguments.positive_integer("hidden_dim", hidden_dim)
+        self.activation = arguments.activation("activation", activation)
+        if bias_initializer is None:
+            bias_initializer = keras.initializers.RandomNormal(stddev=1.0)
+        self.bias_initializer = arguments.initializer(
+            "bias_initializer", bias_initializer
         )
 
     def build(self, input_shape: Shape) -> None:
@@ -66,7 +67,7 @@ class Dense(Synthesizer):
         self.hidden_dense.build((input_shape[0], size, input_shape[-1]))
         self.logits_dense = keras.layers.Dense(
             self.num_heads * size,
-            bias_initializer=self.bias_initializer.clone(),
+            bias_initializer=arguments.fresh(self.bias_initializer),
             dtype=self.dtype_policy,
             name="logits",
         )

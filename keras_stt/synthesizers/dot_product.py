@@ -7,7 +7,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_stt.arguments import check_positive, head_dim
+from keras_stt import arguments
 from keras_stt.export import export
 from keras_stt.synthesizers.synthesizer import Synthesizer
 from keras_stt.typing import Shape, Tensor
@@ -35,13 +35,11 @@ class DotProduct(Synthesizer):
 
     def __init__(self, key_dim: int | None = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        if key_dim is not None:
-            check_positive("key_dim", key_dim)
-        self.key_dim = key_dim
+        self.key_dim = arguments.optional_positive_integer("key_dim", key_dim)
 
     def build(self, input_shape: Shape) -> None:
         channels = input_shape[-1]
-        key_dim = self.key_dim or head_dim(channels, self.num_heads, "key_dim")
+        key_dim = self._head_dim(channels)
         self.query_dense, self.key_dense = (
             keras.layers.Dense(
                 self.num_heads * key_dim,
@@ -54,6 +52,11 @@ class DotProduct(Synthesizer):
         )
         for dense in (self.query_dense, self.key_dense):
             dense.build((input_shape[0], input_shape[self.axis], channels))
+
+    def _head_dim(self, channels: int) -> int:
+        if self.key_dim is not None:
+            return self.key_dim
+        return arguments.head_dim(channels, self.num_heads, "key_dim")
 
     def call(self, inputs: Tensor, mask: Tensor | None = None) -> Tensor:
         pooled = self.pool(inputs, mask)  # (B, n, C)
@@ -71,8 +74,8 @@ class DotProduct(Synthesizer):
 
     def multiply_adds(self, input_shape: Shape) -> int:
         size, channels = input_shape[self.axis], input_shape[-1]
-        key_dim = self.key_dim or head_dim(channels, self.num_heads, "key_dim")
-        return self.num_heads * key_dim * size * (2 * channels + size)
+        products = size * (2 * channels + size)
+        return self.num_heads * self._head_dim(channels) * products
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "key_dim": self.key_dim}

@@ -8,7 +8,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_stt.arguments import as_integers
+from keras_stt import arguments
 from keras_stt.export import export
 from keras_stt.synthesizers.synthesizer import Synthesizer
 from keras_stt.typing import Shape, Tensor
@@ -46,9 +46,11 @@ class FactorizedDense(Synthesizer):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        self.factors = as_integers("factors", factors)
-        self.bias_initializer = keras.initializers.get(
-            bias_initializer or keras.initializers.RandomNormal(stddev=1.0)
+        self.factors = arguments.integers("factors", factors)
+        if bias_initializer is None:
+            bias_initializer = keras.initializers.RandomNormal(stddev=1.0)
+        self.bias_initializer = arguments.initializer(
+            "bias_initializer", bias_initializer
         )
 
     def build(self, input_shape: Shape) -> None:
@@ -62,7 +64,7 @@ class FactorizedDense(Synthesizer):
         self.repeated_dense, self.tiled_dense = (
             keras.layers.Dense(
                 self.num_heads * units,
-                bias_initializer=self.bias_initializer.clone(),
+                bias_initializer=arguments.fresh(self.bias_initializer),
                 dtype=self.dtype_policy,
                 name=name,
             )

@@ -7,7 +7,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_stt.arguments import check_positive
+from keras_stt import arguments
 from keras_stt.export import export
 from keras_stt.synthesizers.synthesizer import Synthesizer
 from keras_stt.typing import Shape, Tensor
@@ -36,18 +36,17 @@ class FactorizedRandom(Synthesizer):
 
     def __init__(self, rank: int = 8, initializer: Any = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        check_positive("rank", rank)
-        self.rank = rank
-        self.initializer = keras.initializers.get(
-            initializer or keras.initializers.RandomNormal(stddev=rank**-0.25)
-        )
+        self.rank = arguments.positive_integer("rank", rank)
+        if initializer is None:
+            initializer = keras.initializers.RandomNormal(stddev=self.rank**-0.25)
+        self.initializer = arguments.initializer("initializer", initializer)
 
     def build(self, input_shape: Shape) -> None:
         size = self.mode_size(input_shape)
         self.rows, self.columns = (
             self.add_weight(
                 shape=(self.num_heads, size, self.rank),
-                initializer=self.initializer.clone(),
+                initializer=arguments.fresh(self.initializer),
                 # Frozen for good: a model that thaws must not train it.
                 trainable=self.trainable,
                 name=name,

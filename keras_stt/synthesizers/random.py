@@ -6,6 +6,7 @@ from typing import Any
 
 import keras
 
+from keras_stt import arguments
 from keras_stt.export import export
 from keras_stt.synthesizers.synthesizer import Synthesizer
 from keras_stt.typing import Shape, Tensor
@@ -35,15 +36,15 @@ class Random(Synthesizer):
 
     def __init__(self, initializer: Any = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.initializer = keras.initializers.get(
-            initializer or keras.initializers.RandomNormal(stddev=1.0)
-        )
+        if initializer is None:
+            initializer = keras.initializers.RandomNormal(stddev=1.0)
+        self.initializer = arguments.initializer("initializer", initializer)
 
     def build(self, input_shape: Shape) -> None:
         size = self.mode_size(input_shape)
         self.logits = self.add_weight(
             shape=(self.num_heads, size, size),
-            initializer=self.initializer.clone(),
+            initializer=arguments.fresh(self.initializer),
             # Frozen for good: a model that thaws must not train it.
             trainable=self.trainable,
             name="logits",

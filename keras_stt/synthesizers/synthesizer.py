@@ -7,8 +7,8 @@ from typing import Any
 
 import keras
 
+from keras_stt import arguments
 from keras_stt import ops as stt_ops
-from keras_stt.arguments import check_positive
 from keras_stt.export import export
 from keras_stt.typing import Shape, Tensor
 
@@ -87,10 +87,8 @@ class Synthesizer(keras.layers.Layer):
 
     def __init__(self, num_heads: int = 1, axis: int = 1, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        check_positive("num_heads", num_heads)
-        check_positive("axis", axis)
-        self.num_heads = num_heads
-        self.axis = axis
+        self.num_heads = arguments.positive_integer("num_heads", num_heads)
+        self.axis = arguments.positive_integer("axis", axis)
         self.supports_masking = True
 
     def for_mode(self, axis: int, num_heads: int, **kwargs: Any) -> Synthesizer:
@@ -165,13 +163,13 @@ class Synthesizer(keras.layers.Layer):
             mask: Optional boolean tensor of shape `(B, n_1, …, n_M)`.
 
         Returns:
-            Tensor of shape `(B, n, C)`, in the compute dtype.
+            Tensor of shape `(B, n, C)`, in the compute dtype; 0 where nothing is valid.
         """
         # Keras casts floats by itself, but a mean of integers is no integer.
         inputs = keras.ops.cast(inputs, self.compute_dtype)
         others = [a for a in range(1, len(inputs.shape) - 1) if a != self.axis]
         if not others:
-            return inputs
+            return inputs if mask is None else stt_ops.zero_masked(inputs, mask)
         if mask is not None:
             mask = keras.ops.expand_dims(mask, axis=-1)
         return stt_ops.masked_mean(inputs, others, mask)

@@ -182,28 +182,22 @@ def test_causal_text(name, masked):
 
 
 @pytest.mark.parametrize(
-    ("use_causal_mask", "causal"),
-    [(True, [1, 2]), (1, [1]), (-2, [2]), ((1, 2), [1, 2]), ([2], [2])],
+    ("causal_axes", "causal"),
+    [(None, [1, 2]), (1, [1]), (-2, [2]), ((1, 2), [1, 2]), ([2], [2])],
 )
 @pytest.mark.parametrize("masked", [False, True])
 @pytest.mark.parametrize("name", ["random", "factorized_random"])
-def test_causal_images(name, masked, use_causal_mask, causal):
+def test_causal_images(name, masked, causal_axes, causal):
     mask = random_mask(IMAGE) if masked else None
     check(
-        stt(name, IMAGE),
+        stt(name, IMAGE, causal_axes=causal_axes),
         name,
         normal(*IMAGE),
         None,
         mask,
         causal,
-        use_causal_mask=use_causal_mask,
+        use_causal_mask=True,
     )
-
-
-@pytest.mark.parametrize("use_causal_mask", [False, 0, None])
-def test_no_causal_mask_in_other_words(use_causal_mask):
-    layer, x = stt("random", IMAGE), normal(*IMAGE)
-    check(layer, "random", x, use_causal_mask=use_causal_mask)
 
 
 @pytest.mark.parametrize("name", KINDS)
@@ -225,8 +219,8 @@ def test_causal_along_the_only_attention_axis(name, masked):
 
 
 def test_causal_video_with_a_mask():
-    layer, mask = stt("random", VIDEO, 2), random_mask(VIDEO)
-    check(layer, "random", normal(*VIDEO), None, mask, [2], use_causal_mask=2)
+    layer, mask = stt("random", VIDEO, 2, causal_axes=2), random_mask(VIDEO)
+    check(layer, "random", normal(*VIDEO), None, mask, [2], use_causal_mask=True)
 
 
 @pytest.mark.parametrize("name", ["dense", "random"])
@@ -241,7 +235,7 @@ def test_scores(name, shape, masked):
     assert len(scores) == len(shape) - 2
     for axis, score in enumerate(scores, start=1):
         logits = SYNTHESIZERS[name].logits(
-            x.astype("float64"),
+            np.where(True if mask is None else mask[..., None], x, 0.0),
             oracle.below(weights_of(layer), f"synthesizer_{axis}"),
             axis,
             4,

@@ -106,11 +106,11 @@ def test_a_later_position_changes_no_earlier_output_of_text(name, seed, position
 def test_a_later_position_changes_no_earlier_output_of_an_image(
     name, seed, position, axis
 ):
-    layer, x = stt(name), normal(*IMAGE, seed=seed)
+    layer, x = stt(name, causal_axes=axis), normal(*IMAGE, seed=seed)
     position = min(position, IMAGE[axis] - 2)
-    expected = np.moveaxis(array(layer(x, use_causal_mask=axis)), axis, 0)
+    expected = np.moveaxis(array(layer(x, use_causal_mask=True)), axis, 0)
     np.moveaxis(x, axis, 0)[position + 1 :] += 10.0
-    actual = np.moveaxis(array(layer(x, use_causal_mask=axis)), axis, 0)
+    actual = np.moveaxis(array(layer(x, use_causal_mask=True)), axis, 0)
     assert relative_error(actual[: position + 1], expected[: position + 1]) < 1e-6
     assert relative_error(actual, expected) > 1e-3
 

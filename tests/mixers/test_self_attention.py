@@ -30,12 +30,13 @@ def attention(x, w, mask=None):
 def test_all_positions_are_one_sequence(shape, masked):
     layer, x = built(SelfAttention(4), shape), normal(*shape)
     mask = normal(*shape[:-1]) > 0 if masked else None
+    seen = x if mask is None else np.where(mask[..., None], x, 0.0)
     weights = oracle.below(weights_of(layer), "attention")
     found = [
         attention(
             image.reshape(-1, 8), weights, None if mask is None else mask[b].ravel()
         )
-        for b, image in enumerate(x.astype("float64"))
+        for b, image in enumerate(seen.astype("float64"))
     ]
     expected, scores = map(np.stack, zip(*found, strict=True))
     expected = expected.reshape(shape)

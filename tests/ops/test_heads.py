@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from support import array, normal
 
-from keras_stt.ops import plan_heads
+from keras_stt.ops.heads import plan_heads
 
 SIZES = [(2, 3), (2, 3, 5), (2, 3, 5, 6)]
 

@@ -8,7 +8,6 @@ from keras_stt.ops import (
     grid_mask,
     masked_mean,
     masked_softmax,
-    mode_mask,
 )
 
 INPUTS = (2, 3, 5, 8)
@@ -32,23 +31,6 @@ def test_grid_mask_of_another_shape_is_an_error(shape):
     with pytest.raises(ValueError, match=r"\(2, 3, 5\).*Received: mask.shape=") as info:
         grid_mask(np.ones(shape, bool), normal(*INPUTS))
     assert str(shape) in str(info.value)
-
-
-def test_mode_mask_holds_the_slices_with_a_valid_position():
-    mask = np.zeros((2, 3, 5), bool)
-    mask[0, 1, 4] = mask[0, 2, 4] = mask[1, 0, 0] = True
-    rows, columns = array(mode_mask(mask, 1)), array(mode_mask(mask, 2))
-    np.testing.assert_array_equal(
-        rows, np.array([[0, 1, 1], [1, 0, 0]], bool)[:, None, None]
-    )
-    np.testing.assert_array_equal(
-        columns, np.array([[0, 0, 0, 0, 1], [1, 0, 0, 0, 0]], bool)[:, None, None]
-    )
-
-
-def test_mode_mask_of_text_is_the_mask():
-    mask = np.array([[True, False, True]])
-    np.testing.assert_array_equal(array(mode_mask(mask, 1)), mask[:, None, None])
 
 
 def test_causal_mask():

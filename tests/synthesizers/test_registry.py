@@ -204,10 +204,7 @@ def test_a_synthesizer_that_returns_no_logits_is_an_error():
         def call(self, inputs, mask=None):
             return inputs
 
-    message = (
-        r"shape \(B or 1, num_heads, n, n\).*Received: shape \(2, 5, 8\) from Wrong"
-    )
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(ValueError, match=r"`Wrong.call`.*Received: shape \(2, 5, 8\)"):
         STT(2, synthesizer=Wrong())(normal(2, 5, 8))
 
 
@@ -216,9 +213,19 @@ def test_logits_of_another_number_of_heads_are_an_error():
         def call(self, inputs, mask=None):
             return keras.ops.zeros((1, 1, 5, 5))
 
-    message = r"here \(B or 1, 2, 5, 5\). Received: shape \(1, 1, 5, 5\) from Shared"
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(ValueError, match=r"`Shared.call`.*shape \(1, 1, 5, 5\)"):
         STT(2, synthesizer=Shared())(normal(2, 5, 8))
+
+
+def test_logits_per_example_of_what_claims_to_have_none_are_an_error():
+    class PerExample(Synthesizer):
+        input_dependent = False
+
+        def call(self, inputs, mask=None):
+            return keras.ops.zeros((2, 2, 5, 5))
+
+    with pytest.raises(ValueError, match=r"`PerExample.call`.*shape \(2, 2, 5, 5\)"):
+        STT(2, synthesizer=PerExample())(normal(2, 5, 8))
 
 
 def test_every_case_of_these_tests_is_a_synthesizer():

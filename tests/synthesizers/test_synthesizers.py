@@ -148,8 +148,9 @@ def test_pooling_leaves_out_what_is_masked():
     np.testing.assert_array_equal(pooled[0, [0, 2]], 0.0)
     plain = array(Synthesizer(axis=2).pool(x))
     np.testing.assert_allclose(plain, x.mean(axis=1), rtol=1e-5, atol=1e-6)
-    text = normal(2, 5, 8)
-    np.testing.assert_array_equal(Synthesizer(axis=1).pool(text, mask[0]), text)
+    text, words = normal(2, 5, 8), np.array([[True] * 5, [True] * 2 + [False] * 3])
+    pooled = array(Synthesizer(axis=1).pool(text, words))
+    np.testing.assert_array_equal(pooled, np.where(words[..., None], text, 0.0))
 
 
 def test_logits_carry_no_mask():
