@@ -56,6 +56,11 @@ test: .venv/installed $(if $(filter torch,$(BACKENDS)),.venv/installed-torch)
 	  echo "== tests on $$backend"; \
 	  KERAS_BACKEND=$$backend $(BIN)/python -m pytest -q $(PROCESSES) $$selected \
 	    || exit 1; \
+	  if [ $$backend = jax ]; then \
+	    echo "== the oracle on jax with XLA's optimisations, as users run it"; \
+	    JAX_DISABLE_MOST_OPTIMIZATIONS=0 KERAS_BACKEND=jax \
+	      $(BIN)/python -m pytest -q tests/layers/test_stt_oracle.py || exit 1; \
+	  fi; \
 	  selected="-m not(backend_free)"; \
 	done
 

@@ -7,6 +7,7 @@ from typing import Any
 import keras
 from keras import ops
 
+from keras_stt import arguments
 from keras_stt.export import export
 from keras_stt.typing import Shape, Tensor
 
@@ -69,13 +70,14 @@ def grid_shape(input_shape: Shape) -> tuple[Any, Any, Any]:
         `(H, W, C)`; `None` for a size that is not known.
 
     Raises:
-        ValueError: If the shape is not of rank 4.
+        ValueError: If the shape is not of rank 4, or has an axis of size 0.
     """
     if len(input_shape) != 4:
         raise ValueError(
             "The input must be a grid of two modes, of shape (B, H, W, C). "
             f"Received: input_shape={tuple(input_shape)}"
         )
+    arguments.check_input_shape(input_shape)
     _, height, width, channels = input_shape
     return height, width, channels
 

@@ -137,7 +137,7 @@ class Synthesizer(keras.layers.Layer):
             The size `n` of the synthesizer's mode.
 
         Raises:
-            ValueError: If the size is not known.
+            ValueError: If the size is not known, or 0.
         """
         if self.axis >= len(input_shape) - 1:
             raise ValueError(
@@ -151,6 +151,11 @@ class Synthesizer(keras.layers.Layer):
                 "so that size must be known when the layer is built: give it in "
                 "`keras.Input`, or use the synthesizer 'dot_product', which works at "
                 f"any size. Received: input_shape={tuple(input_shape)}"
+            )
+        if size < 1:
+            raise ValueError(
+                f"`input_shape` must have a size of at least 1 along axis {self.axis}. "
+                f"Received: input_shape={tuple(input_shape)}"
             )
         self.input_spec = keras.InputSpec(ndim=len(input_shape), axes={self.axis: size})
         return size
