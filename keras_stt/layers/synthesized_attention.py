@@ -143,8 +143,8 @@ class SynthesizedAttention(GridLayer):
                 for score in scores
             ]
             return ModeWeights(scores, weights, shared=False)
-        # Not by the batch size of the weights: it is 1 for one example, and while a graph
-        # is traced. With a mask, every example has weights of its own.
+        # Not by the batch size of the weights: it is 1 for one example, and while a
+        # graph is traced. With a mask, every example has weights of its own.
         dependent = any(s.input_dependent for s in self.synthesizers)
         return ModeWeights(scores, scores, shared=mask is None and not dependent)
 

@@ -1,10 +1,11 @@
 """The notebooks of the course are what their sources say, and their checks can fail."""
 
-import importlib.util
+import importlib
 import re
 from pathlib import Path
 
 import nbformat
+import notebooks
 import pytest
 
 ROOT = Path(__file__).parents[2]
@@ -16,10 +17,7 @@ pytestmark = pytest.mark.backend_free
 
 @pytest.fixture(scope="module")
 def build():
-    spec = importlib.util.spec_from_file_location("build", COURSE / "build.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return importlib.import_module("build")
 
 
 @pytest.fixture
@@ -81,7 +79,7 @@ def test_solutions_are_left_out_for_students_and_wrong_answers_for_all(build, co
         "def twice(x):\n    ...  # your code here\n\nhalf = ...  # your code here\n\n"
         "# Stuck? %load solutions/01_1.py"
     )
-    assert build.solutions(path) == {"01_1.py": f"{build.solved(SOLUTION)}\n"}
+    assert build.solutions(path) == {"01_1.py": f"{notebooks.solved(SOLUTION)}\n"}
     for notebook in (build.teacher(path), build.student(path)):
         assert len(code(notebook)) == 3
         assert "x**2" not in "".join(code(notebook))
@@ -89,7 +87,7 @@ def test_solutions_are_left_out_for_students_and_wrong_answers_for_all(build, co
 
 def test_a_solution_without_marks_is_refused(build):
     with pytest.raises(ValueError, match="must mark what is left out"):
-        build.unsolved("answer = 42")
+        notebooks.unsolved("answer = 42")
 
 
 @pytest.mark.parametrize(
