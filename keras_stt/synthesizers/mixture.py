@@ -45,7 +45,7 @@ class Mixture(Synthesizer):
                 "`synthesizers` must be a list of two synthesizers at least. "
                 f"Received: synthesizers={synthesizers}"
             )
-        templates = [get(synthesizer) for synthesizer in synthesizers]
+        templates = [get(synthesizer, "synthesizers") for synthesizer in synthesizers]
         self.input_dependent = any(t.input_dependent for t in templates)
         self._templates = Untracked(templates)
 

@@ -50,7 +50,7 @@ def deserialize(
 
 
 @export
-def get(identifier: Any) -> Synthesizer:
+def get(identifier: Any, name: str = "synthesizer") -> Synthesizer:
     """The synthesizer that a name, an instance, a class or a config dict stands for.
 
     Args:
@@ -58,6 +58,7 @@ def get(identifier: Any) -> Synthesizer:
             or `"dot_product"`; the name of a class, `"Dense"`, or one that is
             registered with Keras, `"my_package>Relative"`; or a `Synthesizer`, a
             subclass of it, or a config dict.
+        name: Name of the argument that holds it, for the error.
 
     Returns:
         A `Synthesizer`; an instance is returned as it is.
@@ -83,9 +84,9 @@ def get(identifier: Any) -> Synthesizer:
     if isinstance(found, Synthesizer):
         return found
     raise ValueError(
-        f"`synthesizer` must be one of {', '.join(map(repr, NAMES))}, a "
+        f"`{name}` must be one of {', '.join(map(repr, NAMES))}, a "
         "`keras_stt.synthesizers.Synthesizer` such as a `Mixture`, or a config dict. "
-        f"Received: {identifier!r}"
+        f"Received: {name}={identifier!r}"
     )
 
 

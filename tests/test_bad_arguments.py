@@ -1,0 +1,86 @@
+"""Every invalid argument of a layer is a `ValueError` or `TypeError` that names it."""
+
+import inspect
+
+import keras
+import pytest
+
+from keras_stt import layers, mixers, synthesizers
+
+SIZES = [0, -1, 2.5, "4", True, (2,)]
+RATES = [-0.1, 1.0, 2, float("nan"), "a", None, True]
+AXES = [1.5, (), "1", (1, None), (True,), {}]
+INITIALIZERS = ["glorot", 5, {"class_name": "Nothing"}]
+
+#: Invalid values by the name of the argument.
+INVALID = {
+    "activation": ["gelo", 5],
+    "attention_axes": AXES,
+    "axis": SIZES,
+    "bias_constraint": ["Positive", 5],
+    "bias_initializer": INITIALIZERS,
+    "bias_regularizer": ["L3", 5],
+    "activity_regularizer": ["L3", 5],
+    "causal_axes": AXES,
+    "data_format": ["last", 1, True],
+    "dropout": RATES,
+    "factors": [1.5, "a", (), (2, None)],
+    "hidden_dim": SIZES,
+    "initializer": INITIALIZERS,
+    "kernel_constraint": ["Positive", 5],
+    "kernel_initializer": INITIALIZERS,
+    "kernel_regularizer": ["L3", 5],
+    "key_dim": SIZES,
+    "memory_dim": SIZES,
+    "num_heads": [*SIZES, None],
+    "output_shape": [0, -1, 1.5, "3", (), (3, 0)],
+    "pool_size": [*SIZES, 2],
+    "projected": SIZES,
+    "rank": SIZES,
+    "seed": ["a", -1, 1.5, True],
+    "segments": SIZES,
+    "synthesizer": ["desne", None, 3, keras.layers.Dense(3), {"class_name": "STT"}],
+    "synthesizers": [None, "random", ["random"], ["random", "x"], 3],
+    "use_bias": [2, "yes", None, 1.0],
+    "value_dim": SIZES,
+}
+NEEDED = {"num_heads": 2, "synthesizers": ["random", "dense"], "synthesizer": "dense"}
+
+
+def constructor(layer_class):
+    """The arguments of a class and its bases, without what Keras checks."""
+    names = {}
+    for base in layer_class.__mro__:
+        if base is keras.layers.Layer:
+            break
+        if "__init__" in vars(base):
+            names |= dict(inspect.signature(base.__init__).parameters)
+    return [n for n in names if n not in ("self", "kwargs")]
+
+
+CLASSES = [
+    item
+    for room in (layers, mixers, synthesizers)
+    for item in (getattr(room, name) for name in room.__all__)
+    if inspect.isclass(item)
+    and issubclass(item, keras.layers.Layer)
+    and item not in (layers.STTBlock, layers.PositionEmbedding)
+]
+CASES = [
+    pytest.param(layer_class, name, value, id=f"{layer_class.__name__}-{name}-{value}")
+    for layer_class in CLASSES
+    for name in constructor(layer_class)
+    for value in INVALID.get(name, [])
+]
+
+
+@pytest.mark.parametrize(("layer_class", "name", "value"), CASES)
+def test_an_invalid_argument(layer_class, name, value):
+    arguments = {n: NEEDED[n] for n in constructor(layer_class) if n in NEEDED}
+    with pytest.raises((ValueError, TypeError), match=f"`{name}`.*Received: "):
+        layer_class(**{**arguments, name: value})
+
+
+def test_every_argument_has_invalid_values():
+    tested = {name for each in CLASSES for name in constructor(each)}
+    assert tested == set(INVALID)
