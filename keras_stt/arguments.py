@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Sequence
 from numbers import Integral, Real
 from typing import Any
@@ -44,6 +45,20 @@ def boolean(name: str, value: Any) -> bool:
     if not isinstance(value, (bool, np.bool_)):
         raise ValueError(f"`{name}` must be True or False. Received: {name}={value!r}")
     return bool(value)
+
+
+def positive_number(name: str, value: Any) -> float:
+    """A positive, finite number.
+
+    Raises:
+        ValueError: If it is anything else.
+    """
+    number = isinstance(value, Real) and not isinstance(value, bool)
+    if not number or not 0 < float(value) < math.inf:
+        raise ValueError(
+            f"`{name}` must be a positive, finite number. Received: {name}={value!r}"
+        )
+    return float(value)
 
 
 def _is_boolean(tensor: Any) -> bool:

@@ -52,8 +52,7 @@ class CrossAttention(KerasAttention):
     def build(self, inputs_shape: Shape, context_shape: Shape) -> None:
         arguments.check_input_shape(context_shape, self.data_format, "context")
         batch, *_, channels = self.channels_last_shape(context_shape)
-        self.attention = self._attention(inputs_shape[-1])
-        self.attention.build(inputs_shape, (batch, None, channels))
+        self.attention = self._attention(inputs_shape, (batch, None, channels))
 
     def call(
         self,

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
-import keras
 from keras import ops
 
 from keras_stt import arguments
 from keras_stt import ops as stt_ops
+from keras_stt.composite import Composite
 from keras_stt.export import export
 from keras_stt.typing import Shape, Tensor
 
 
 @export
-class GridLayer(keras.layers.Layer):
+class GridLayer(Composite):
     """A layer on a grid that computes with the channels last, whatever it is given.
 
     Args:

@@ -7,8 +7,10 @@ from typing import Any
 import keras
 
 from keras_stt import arguments
+from keras_stt.composite import settle_policies
 from keras_stt.export import export
 from keras_stt.layers.grid_layer import GridLayer
+from keras_stt.typing import Shape
 
 
 @export
@@ -46,18 +48,26 @@ class KerasAttention(GridLayer):
         self.supports_masking = any(o.endswith("mask") for o in self.call_options)
 
     def _attention(
-        self, channels: int, name: str = "attention", index: int = 0, **options: Any
+        self,
+        query_shape: Shape,
+        value_shape: Shape,
+        name: str = "attention",
+        index: int = 0,
+        **options: Any,
     ) -> keras.layers.MultiHeadAttention:
-        """The `index`-th attention of the layer, for inputs with so many channels."""
-        return keras.layers.MultiHeadAttention(
+        """The `index`-th attention of the layer, built."""
+        attention = keras.layers.MultiHeadAttention(
             self.num_heads,
-            self._head_dim(channels),
+            self._head_dim(query_shape[-1]),
             dropout=self.dropout,
             seed=None if self.seed is None else self.seed + index,
-            dtype=self.dtype_policy,
+            dtype=self.policy_of(name, of_keras=True),
             name=name,
             **options,
         )
+        attention.build(query_shape, value_shape)
+        settle_policies(attention)
+        return attention
 
     def _head_dim(self, channels: int) -> int:
         if self.key_dim is not None:

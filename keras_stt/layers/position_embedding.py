@@ -8,12 +8,14 @@ import keras
 import numpy as np
 import numpy.typing as npt
 
+from keras_stt import arguments
 from keras_stt.export import export
+from keras_stt.layers.grid_layer import GridLayer
 from keras_stt.typing import Shape, Tensor
 
 
 @export
-class PositionEmbedding(keras.layers.Layer):
+class PositionEmbedding(GridLayer):
     """Adds a learned vector to each position of a grid: `Y = X + E`.
 
     `E` starts as sines and cosines of the coordinates, `sinusoids(E.shape)`, so that
@@ -21,6 +23,8 @@ class PositionEmbedding(keras.layers.Layer):
 
     Args:
         initializer: Initializer of `E`. Defaults to `None`: the sinusoids.
+        data_format: `"channels_last"` or `"channels_first"`. Defaults to `None`:
+            channels last, whatever Keras's global setting.
         **kwargs: `name`, `trainable`, `dtype` of `keras.layers.Layer`.
 
     Call arguments:
@@ -37,25 +41,30 @@ class PositionEmbedding(keras.layers.Layer):
           learned from there, and their wavelengths, are this project's choice.
     """
 
-    def __init__(self, initializer: Any = None, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.initializer = keras.initializers.get(initializer)
-        self.supports_masking = True
+    def __init__(
+        self, initializer: Any = None, data_format: str | None = None, **kwargs: Any
+    ) -> None:
+        super().__init__(data_format=data_format, **kwargs)
+        self.initializer = None
+        if initializer is not None:
+            self.initializer = arguments.initializer("initializer", initializer)
 
     def build(self, input_shape: Shape) -> None:
+        arguments.check_input_shape(input_shape, self.data_format)
         if None in input_shape[1:]:
             raise ValueError(
                 "All sizes but the batch size must be known: there is one vector per "
                 f"position. Received: input_shape={tuple(input_shape)}"
             )
         self.embedding = self.add_weight(
-            shape=input_shape[1:],
-            initializer=self.initializer.clone() if self.initializer else _sinusoidal,
+            shape=self.channels_last_shape(input_shape)[1:],
+            initializer=arguments.fresh(self.initializer) or _sinusoidal,
             name="position_embedding",
         )
 
     def call(self, inputs: Tensor) -> Tensor:
-        return inputs + self.embedding
+        outputs = self.channels_last(inputs) + self.embedding
+        return self.as_given(outputs, modes=len(outputs.shape) - 2)
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
         return input_shape

@@ -220,7 +220,7 @@ class STT(SynthesizedAttention):
             activity_regularizer=self._activity_regularizer,
             kernel_constraint=self.kernel_constraint,
             bias_constraint=self.bias_constraint,
-            dtype=self.dtype_policy,
+            dtype=self.policy_of(name),
             name=name,
         )
 

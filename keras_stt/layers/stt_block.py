@@ -2,20 +2,32 @@
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Sequence
+import weakref
 from typing import Any
 
 import keras
 
+from keras_stt import arguments
 from keras_stt import ops as stt_ops
 from keras_stt.export import export
+from keras_stt.layers.grid_layer import GridLayer
 from keras_stt.layers.stt import STT
 from keras_stt.typing import Shape, Tensor
 
+_TWO_TENSORS = (
+    keras.layers.AdditiveAttention,
+    keras.layers.Attention,
+    keras.layers.GroupQueryAttention,
+    keras.layers.MultiHeadAttention,
+)
+
+#: The block of every mixer and cross-attention that has one.
+_OWNERS: weakref.WeakKeyDictionary[keras.layers.Layer, weakref.ref[STTBlock]]
+_OWNERS = weakref.WeakKeyDictionary()
+
 
 @export
-class STTBlock(keras.layers.Layer):
+class STTBlock(GridLayer):
     """A pre-norm residual block whose token mixer is any layer, STT by default.
 
     `X' = X + mixer(norm(X))`, `Y = X' + MLP(norm(X'))` with
@@ -24,11 +36,12 @@ class STTBlock(keras.layers.Layer):
     `X'' = X' + cross_attention(norm(X'), context)`.
 
     Args:
-        mixer: A layer that keeps the shape of its input. Defaults to `None`:
-            `STT(num_heads=4)`.
+        mixer: A layer that keeps the shape of its input, and that no other block has.
+            Its attribute `call_options` names the call arguments of the block that it
+            takes. Defaults to `None`: `STT(num_heads=4)`.
         mlp_ratio: Size of the MLP's hidden layer, in channels of the input. Defaults
             to 4.
-        dropout: Dropout rate behind the mixer, the cross-attention and the MLP.
+        dropout: Dropout rate after the mixer, the cross-attention and the MLP.
             Defaults to 0.0.
         stochastic_depth: Probability that an example skips the mixer (and,
             independently, the cross-attention and the MLP) in training. Defaults to
@@ -38,14 +51,23 @@ class STTBlock(keras.layers.Layer):
         seed: Seed of dropout and stochastic depth.
         cross_attention: A layer that is called with the input and `context` and keeps
             the shape of the input. Defaults to `None`: there is none.
-        **kwargs: `name`, `trainable`, `dtype` of `keras.layers.Layer`.
+        data_format: `"channels_last"` or `"channels_first"`, of the input. The mixer
+            gets channels last in either case. Defaults to `None`: channels last,
+            whatever Keras's global setting.
+        **kwargs: `name`, `trainable`, `dtype` of `keras.layers.Layer`. Where `dtype` is
+            given, a mixer that was made without one has it too.
 
     Call arguments:
         inputs: Tensor of shape `(B, n_1, …, n_M, C)`.
         context: What the cross-attention reads. Needed if there is one, and only then.
-        mask: Optional boolean tensor of shape `(B, n_1, …, n_M)`, handed to a mixer
-            that takes a mask; an error with one that mixes positions and does not.
-        use_causal_mask: Handed to a mixer that takes it. Defaults to `False`.
+        mask: Optional boolean tensor of shape `(B, n_1, …, n_M)` for the mixer; an
+            error with a mixer of positions that takes none. An implicit Keras mask of
+            the input is used where none is given.
+        inputs_mask: Where there is a context, Keras passes the implicit mask of the
+            input under this name.
+        context_mask: Optional mask for the cross-attention; by default the implicit
+            Keras mask of the context.
+        use_causal_mask: For the mixer. Defaults to `False`.
         training: Whether dropout and stochastic depth are active.
 
     Returns:
@@ -58,6 +80,9 @@ class STTBlock(keras.layers.Layer):
     (1, 5, 7, 16)
     """
 
+    #: Optional call arguments that a block or a model may pass.
+    call_options = ("mask", "use_causal_mask")
+
     def __init__(
         self,
         mixer: keras.layers.Layer | None = None,
@@ -68,108 +93,132 @@ class STTBlock(keras.layers.Layer):
         epsilon: float = 1e-6,
         seed: int | None = None,
         cross_attention: keras.layers.Layer | None = None,
+        data_format: str | None = None,
         **kwargs: Any,
     ) -> None:
-        super().__init__(**kwargs)
+        super().__init__(data_format=data_format, **kwargs)
         if mixer is None:
             mixer = STT(num_heads=4, dtype=self.dtype_policy, name="mixer")
-        if not isinstance(mixer, keras.layers.Layer):
+        self.mixer = self._part("mixer", mixer)
+        self.cross_attention = None
+        if cross_attention is not None:
+            self.cross_attention = self._part("cross_attention", cross_attention)
+        if isinstance(mixer, _TWO_TENSORS):
             raise ValueError(
-                f"`mixer` must be a Keras layer or `None`. Received: mixer={mixer!r}"
+                "`mixer` must be called with one tensor; instead of MultiHeadAttention "
+                "pass `keras_stt.mixers.SelfAttention`. "
+                f"Received: mixer={mixer!r}"
             )
-        _, *more = inspect.signature(mixer.call).parameters.values()
-        needed = [
-            parameter.name
-            for parameter in more
-            if parameter.default is parameter.empty
-            and parameter.kind is parameter.POSITIONAL_OR_KEYWORD
-        ]
-        if needed:
+        if getattr(mixer, "data_format", "channels_last") != "channels_last":
             raise ValueError(
-                "`mixer` must be called with one tensor; for MultiHeadAttention take "
-                "`keras_stt.mixers.SelfAttention`. "
-                f"Received: mixer={mixer!r}, which also needs {', '.join(needed)}"
+                "`mixer` must take channels last, which a block passes to it whatever "
+                "its own `data_format`. "
+                f"Received: mixer={mixer!r} with data_format={mixer.data_format}"
             )
-        if not isinstance(cross_attention, (keras.layers.Layer, type(None))):
+        if kwargs.get("dtype") is not None:
+            self._share_policy()
+        self.mlp_ratio = arguments.positive_number("mlp_ratio", mlp_ratio)
+        self.dropout = arguments.rate("dropout", dropout)
+        self.stochastic_depth = arguments.rate("stochastic_depth", stochastic_depth)
+        self.activation = arguments.activation("activation", activation)
+        self.epsilon = arguments.positive_number("epsilon", epsilon)
+        self.seed = arguments.optional_seed("seed", seed)
+
+    def _part(self, name: str, layer: Any) -> keras.layers.Layer:
+        """The mixer or cross-attention of this block and of no other."""
+        if not isinstance(layer, keras.layers.Layer):
             raise ValueError(
-                "`cross_attention` must be a Keras layer or `None`. "
-                f"Received: cross_attention={cross_attention!r}"
+                f"`{name}` must be a Keras layer or `None`. Received: {name}={layer!r}"
             )
-        if mlp_ratio <= 0:
+        owner = _OWNERS.get(layer)
+        if owner is not None and owner() is not None:
             raise ValueError(
-                f"`mlp_ratio` must be positive. Received: mlp_ratio={mlp_ratio}"
+                f"`{name}` must be a layer that no other block has: each block needs "
+                f"its own. Received: {name}={layer!r}, which {owner()!r} has"
             )
-        if not 0 <= stochastic_depth < 1:
-            raise ValueError(
-                "`stochastic_depth` must lie in [0, 1). "
-                f"Received: stochastic_depth={stochastic_depth}"
-            )
-        self.mixer = mixer
-        self.mlp_ratio = mlp_ratio
-        self.dropout = dropout
-        self.stochastic_depth = stochastic_depth
-        self.activation = keras.activations.get(activation)
-        self.epsilon = epsilon
-        self.seed = seed
-        self.cross_attention = cross_attention
-        self.supports_masking = True
+        _OWNERS[layer] = weakref.ref(self)
+        return layer
+
+    def _share_policy(self) -> None:
+        """Gives the block's dtype policy to parts that were made without their own."""
+        for part in filter(None, (self.mixer, self.cross_attention)):
+            if not part.built and part.dtype_policy == keras.config.dtype_policy():
+                part.dtype_policy = self.dtype_policy
 
     def build(self, inputs_shape: Shape, context_shape: Shape | None = None) -> None:
-        input_shape, dtype = inputs_shape, self.dtype_policy
-        channels = input_shape[-1]
-        hidden = max(1, round(channels * self.mlp_ratio))
-        self.mixer_norm = self._norm("mixer_norm", input_shape)
+        arguments.check_input_shape(inputs_shape, self.data_format)
+        shape = self.channels_last_shape(inputs_shape)
+        *outer, channels = shape
+        self.mixer_norm = self._norm("mixer_norm", shape)
         if self.cross_attention is not None:
-            self.cross_norm = self._norm("cross_norm", input_shape)
+            self.cross_norm = self._norm("cross_norm", shape)
             if context_shape is None:
                 raise ValueError(
-                    "A block with a cross-attention must be built with the shape of "
-                    "the context. Received: context_shape=None"
+                    "`context` must be given to a block with a cross-attention. "
+                    "Received: context_shape=None"
                 )
             if not self.cross_attention.built:
-                self.cross_attention.build(input_shape, context_shape)
-        self.mlp_norm = self._norm("mlp_norm", input_shape)
-        self.expand = keras.layers.Dense(
-            hidden, activation=self.activation, dtype=dtype, name="expand"
-        )
-        self.project = keras.layers.Dense(channels, dtype=dtype, name="project")
-        self.dropout_layer = keras.layers.Dropout(
-            self.dropout, seed=self.seed, dtype=dtype, name="dropout"
-        )
-        # One draw per example: the branch as a whole is kept or left out.
-        self.skip_layer = keras.layers.Dropout(
-            self.stochastic_depth,
-            noise_shape=(None,) + (1,) * (len(input_shape) - 1),
-            seed=None if self.seed is None else self.seed + 1,
-            dtype=dtype,
-            name="stochastic_depth",
-        )
+                self.cross_attention.build(shape, context_shape)
+        self.mlp_norm = self._norm("mlp_norm", shape)
         if not self.mixer.built:
-            self.mixer.build(input_shape)
-        mixed_shape = self.mixer.compute_output_shape(input_shape)
-        if tuple(mixed_shape) != tuple(input_shape):
+            self.mixer.build(shape)
+        mixed_shape = self.mixer.compute_output_shape(shape)
+        if tuple(mixed_shape) != tuple(shape):
             raise ValueError(
                 "`mixer` must keep the shape of its input. Received: a mixer from "
-                f"{tuple(input_shape)} to {tuple(mixed_shape)}"
+                f"{tuple(shape)} to {tuple(mixed_shape)}"
             )
-        self.expand.build(input_shape)
-        self.project.build((*input_shape[:-1], hidden))
-        for layer in (self.dropout_layer, self.skip_layer):
-            layer.build(input_shape)
+        hidden = max(1, round(channels * self.mlp_ratio))
+        self.expand = keras.layers.Dense(
+            hidden,
+            activation=self.activation,
+            dtype=self.policy_of("expand"),
+            name="expand",
+        )
+        self.expand.build(shape)
+        self.project = keras.layers.Dense(
+            channels, dtype=self.policy_of("project"), name="project"
+        )
+        self.project.build((*outer, hidden))
+        # Only those that do something: under `keras.RematScope`, a layer with a seed
+        # cannot be traced on JAX.
+        self.regularizers = []
+        if self.dropout:
+            self.regularizers.append(self._dropout("dropout", self.dropout, 0))
+        if self.stochastic_depth:
+            # One draw per example: the branch as a whole is kept or left out.
+            self.regularizers.append(
+                self._dropout(
+                    "stochastic_depth",
+                    self.stochastic_depth,
+                    1,
+                    noise_shape=(None,) + (1,) * (len(shape) - 1),
+                )
+            )
 
     def _norm(self, name: str, shape: Shape) -> keras.layers.Layer:
         norm = keras.layers.LayerNormalization(
-            epsilon=self.epsilon, dtype=self.dtype_policy, name=name
+            epsilon=self.epsilon, dtype=self.policy_of(name), name=name
         )
         norm.build(shape)
         return norm
+
+    def _dropout(
+        self, name: str, rate: float, index: int, **options: Any
+    ) -> keras.layers.Dropout:
+        seed = None if self.seed is None else self.seed + index
+        return keras.layers.Dropout(
+            rate, seed=seed, dtype=self.policy_of(name), name=name, **options
+        )
 
     def call(
         self,
         inputs: Tensor,
         context: Tensor | None = None,
         mask: Tensor | None = None,
-        use_causal_mask: bool | int | Sequence[int] = False,
+        inputs_mask: Tensor | None = None,
+        context_mask: Tensor | None = None,
+        use_causal_mask: bool = False,
         training: bool | None = None,
     ) -> Tensor:
         if (context is None) != (self.cross_attention is None):
@@ -178,46 +227,54 @@ class STTBlock(keras.layers.Layer):
                 f"Received: {'no' if context is None else 'a'} context, "
                 f"cross_attention={self.cross_attention}"
             )
-        masks = self._mixer_masks(mask, use_causal_mask)
-        mixed = self.mixer(self.mixer_norm(inputs), **masks)
-        hidden = inputs + self._regularize(mixed, training)
-        if self.cross_attention is not None:
-            read = self.cross_attention(self.cross_norm(hidden), context)
-            hidden = hidden + self._regularize(read, training)
-        mlp = self.project(self.expand(self.mlp_norm(hidden)))
-        return hidden + self._regularize(mlp, training)
-
-    def _mixer_masks(
-        self, mask: Tensor | None, use_causal_mask: bool | int | Sequence[int]
-    ) -> dict[str, Any]:
-        """The masks as call arguments of the mixer; an error where it has none."""
-        masks: dict[str, Any] = {}
+        inputs = self.channels_last(inputs)
+        if mask is None:
+            mask = inputs_mask
         if mask is not None:
-            masks["mask"] = mask
-        if use_causal_mask:
-            masks["use_causal_mask"] = use_causal_mask
-        accepted = inspect.signature(self.mixer.call).parameters
-        missing = [name for name in masks if name not in accepted]
-        if missing == ["mask"] and self.mixer.supports_masking:
-            # Keras's word for layers, such as Dense, that treat each position alone.
-            del masks["mask"]
+            mask = stt_ops.grid_mask(mask, inputs)
+            inputs = stt_ops.zero_masked(inputs, mask)
+        mixer_options = self._options(
+            "mixer", mask=mask, use_causal_mask=use_causal_mask
+        )
+        mixed = self.mixer(self.mixer_norm(inputs), **mixer_options)
+        hidden = inputs + self._regularized(mixed, training)
+        if self.cross_attention is not None:
+            options = self._options("cross_attention", context_mask=context_mask)
+            read = self.cross_attention(self.cross_norm(hidden), context, **options)
+            hidden = hidden + self._regularized(read, training)
+        mlp = self.project(self.expand(self.mlp_norm(hidden)))
+        output = hidden + self._regularized(mlp, training)
+        return self.as_given(output, modes=len(output.shape) - 2)
+
+    def _options(self, name: str, **options: Any) -> dict[str, Any]:
+        """Call arguments for a part of the block; an error where it does not take one.
+
+        Args:
+            name: `"mixer"` or `"cross_attention"`.
+            **options: The arguments; `None` and `False` stand for none.
+        """
+        part = getattr(self, name)
+        given = {
+            option: value
+            for option, value in options.items()
+            if value is not None and value is not False
+        }
+        missing = [o for o in given if o not in getattr(part, "call_options", ())]
+        if missing == ["mask"] and part.supports_masking:
+            # So Keras marks layers, such as Dense, that treat each position alone.
+            del given["mask"]
         elif missing:
             raise ValueError(
-                f"The mixer must take the call argument `{missing[0]}` where one is "
-                "given: leave it out, or take a mixer that has it, as STT and "
-                "SelfAttention do. "
-                f"Received: {missing[0]} for {type(self.mixer).__name__}"
+                f"`{missing[0]}` needs a {name} that names it in `call_options`, as "
+                "STT and SelfAttention do: leave it out, or choose another. "
+                f"Received: {missing[0]} for {type(part).__name__}"
             )
-        return masks
+        return given
 
-    def _regularize(self, branch: Tensor, training: bool | None) -> Tensor:
-        branch = self.dropout_layer(branch, training=training)
-        return self.skip_layer(branch, training=training)
-
-    def compute_mask(self, inputs: Tensor, previous_mask: Tensor | None) -> Any:
-        return (
-            None if previous_mask is None else stt_ops.grid_mask(previous_mask, inputs)
-        )
+    def _regularized(self, branch: Tensor, training: bool | None) -> Tensor:
+        for layer in self.regularizers:
+            branch = layer(branch, training=training)
+        return branch
 
     def compute_output_shape(
         self, inputs_shape: Shape, context_shape: Shape | None = None
@@ -241,8 +298,14 @@ class STTBlock(keras.layers.Layer):
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> STTBlock:
-        layers = {
+        parts = {
             name: keras.saving.deserialize_keras_object(config[name])
             for name in ("mixer", "cross_attention")
         }
-        return cls(**{**config, **layers})
+        unbuilt = [part for part in parts.values() if part and not part.built]
+        policies = [part.dtype_policy for part in unbuilt]
+        block = cls(**{**config, **parts})
+        # Theirs are known here, also where they are the default.
+        for part, policy in zip(unbuilt, policies, strict=True):
+            part.dtype_policy = policy
+        return block

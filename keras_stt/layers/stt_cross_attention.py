@@ -102,7 +102,7 @@ class STTCrossAttention(GridLayer):
         self, units: int, name: str, activation: str | None = None
     ) -> keras.layers.Dense:
         return keras.layers.Dense(
-            units, activation=activation, dtype=self.dtype_policy, name=name
+            units, activation=activation, dtype=self.policy_of(name), name=name
         )
 
     def call(

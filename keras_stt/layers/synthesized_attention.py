@@ -106,7 +106,10 @@ class SynthesizedAttention(GridLayer):
             )
         self.synthesizers = [
             self.synthesizer.for_mode(
-                axis, num_heads, name=f"synthesizer_{axis}", dtype=self.dtype_policy
+                axis,
+                num_heads,
+                name=f"synthesizer_{axis}",
+                dtype=self.policy_of(f"synthesizer_{axis}"),
             )
             for axis in self._modes
         ]

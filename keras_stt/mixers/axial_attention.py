@@ -54,13 +54,11 @@ class AxialAttention(KerasAttention):
     def build(self, input_shape: Shape) -> None:
         arguments.check_input_shape(input_shape, self.data_format)
         _, *sizes, channels = self.channels_last_shape(input_shape)
+        fibres = [(None, size, channels) for size in sizes]
         self.attentions = [
-            self._attention(channels, f"attention_{axis}", axis)
-            for axis, _ in enumerate(sizes, start=1)
+            self._attention(fibre, fibre, f"attention_{axis}", axis)
+            for axis, fibre in enumerate(fibres, start=1)
         ]
-        for size, attention in zip(sizes, self.attentions, strict=True):
-            fibre = (None, size, channels)
-            attention.build(fibre, fibre)
 
     def call(
         self,

@@ -54,9 +54,8 @@ class GridAttention(KerasAttention):
 
     def build(self, input_shape: Shape) -> None:
         shape = self.channels_last_shape(input_shape)
-        _, _, channels = grid_shape(shape)
-        self.attention = self._attention(channels, attention_axes=(1, 2))
-        self.attention.build(shape, shape)
+        grid_shape(shape)  # an error unless it is one
+        self.attention = self._attention(shape, shape, attention_axes=(1, 2))
 
     def call(self, inputs: Tensor, training: bool | None = None) -> Tensor:
         inputs = self.channels_last(inputs)

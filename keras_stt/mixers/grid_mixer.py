@@ -8,12 +8,13 @@ import keras
 from keras import ops
 
 from keras_stt import arguments
+from keras_stt.composite import Composite
 from keras_stt.export import export
 from keras_stt.typing import Shape, Tensor
 
 
 @export
-class GridMixer(keras.layers.Layer):
+class GridMixer(Composite):
     """A layer from a grid `(B, H, W, C)` to a grid of the same shape.
 
     Args:
@@ -41,7 +42,9 @@ class GridMixer(keras.layers.Layer):
         self, name: str, size: int, units: int, **options: Any
     ) -> keras.layers.Dense:
         """A dense layer of the mixer, built for inputs with `size` channels."""
-        dense = keras.layers.Dense(units, dtype=self.dtype_policy, name=name, **options)
+        dense = keras.layers.Dense(
+            units, dtype=self.policy_of(name), name=name, **options
+        )
         dense.build((None, size))
         return dense
 

@@ -53,10 +53,9 @@ class SelfAttention(KerasAttention):
 
     def build(self, input_shape: Shape) -> None:
         arguments.check_input_shape(input_shape, self.data_format)
-        channels = self.channels_last_shape(input_shape)[-1]
-        self.attention = self._attention(channels)
-        sequence = (input_shape[0], None, channels)
-        self.attention.build(sequence, sequence)
+        batch, *_, channels = self.channels_last_shape(input_shape)
+        sequence = (batch, None, channels)
+        self.attention = self._attention(sequence, sequence)
 
     def call(
         self,

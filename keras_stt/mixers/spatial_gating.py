@@ -48,7 +48,7 @@ class SpatialGating(GridMixer):
         self.gated = self._dense("gated", channels, channels, activation="gelu")
         self.gate = self._dense("gate", channels, channels, activation="gelu")
         self.norm = keras.layers.LayerNormalization(
-            epsilon=1e-6, dtype=self.dtype_policy, name="norm"
+            epsilon=1e-6, dtype=self.policy_of("norm"), name="norm"
         )
         self.norm.build((None, None, channels))
         self.spatial = self._dense(

@@ -61,14 +61,14 @@ class Dense(Synthesizer):
         self.hidden_dense = keras.layers.Dense(
             self.hidden_dim,
             activation=self.activation,
-            dtype=self.dtype_policy,
+            dtype=self.policy_of("hidden"),
             name="hidden",
         )
         self.hidden_dense.build((input_shape[0], size, input_shape[-1]))
         self.logits_dense = keras.layers.Dense(
             self.num_heads * size,
             bias_initializer=arguments.fresh(self.bias_initializer),
-            dtype=self.dtype_policy,
+            dtype=self.policy_of("logits"),
             name="logits",
         )
         self.logits_dense.build((input_shape[0], size, self.hidden_dim))

@@ -45,7 +45,7 @@ class DotProduct(Synthesizer):
                 self.num_heads * key_dim,
                 # A bias of the keys adds the same to a whole row: the softmax drops it.
                 use_bias=name == "query",
-                dtype=self.dtype_policy,
+                dtype=self.policy_of(name),
                 name=name,
             )
             for name in ("query", "key")

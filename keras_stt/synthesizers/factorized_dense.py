@@ -65,7 +65,7 @@ class FactorizedDense(Synthesizer):
             keras.layers.Dense(
                 self.num_heads * units,
                 bias_initializer=arguments.fresh(self.bias_initializer),
-                dtype=self.dtype_policy,
+                dtype=self.policy_of(name),
                 name=name,
             )
             for name, units in zip(("repeated", "tiled"), factors, strict=True)

@@ -60,7 +60,7 @@ class Mixture(Synthesizer):
                 self.axis,
                 self.num_heads,
                 name=f"component_{index}",
-                dtype=self.dtype_policy,
+                dtype=self.policy_of(f"component_{index}"),
             )
             for index, template in enumerate(self.synthesizers)
         ]

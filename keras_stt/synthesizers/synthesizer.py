@@ -9,12 +9,13 @@ import keras
 
 from keras_stt import arguments
 from keras_stt import ops as stt_ops
+from keras_stt.composite import Composite
 from keras_stt.export import export
 from keras_stt.typing import Shape, Tensor
 
 
 @export
-class Synthesizer(keras.layers.Layer):
+class Synthesizer(Composite):
     """Gives the attention logits of one mode of a tensor.
 
     `L = S(X)`, of shape `(B, h, n, n)` or, where it does not depend on the input,

@@ -5,9 +5,15 @@ import numpy as np
 import pytest
 from support import array, normal, randomize
 
-from keras_stt.layers import STT, CrossAttention, STTCrossAttention
+from keras_stt.layers import (
+    STT,
+    CrossAttention,
+    PositionEmbedding,
+    STTCrossAttention,
+)
 from keras_stt.mixers import AxialAttention, GridAttention, SelfAttention
 
+FORMATS = ("last", "first")
 TEXT, IMAGE, VIDEO = (2, 5, 8), (2, 3, 5, 8), (2, 3, 5, 4, 8)
 
 
@@ -67,10 +73,16 @@ def test_attention(attention):
     assert other.multiply_adds((2, 8, 3, 5)) == last.multiply_adds(IMAGE)
 
 
+def test_position_embedding():
+    last, other = (PositionEmbedding(data_format=f"channels_{e}") for e in FORMATS)
+    x = normal(*IMAGE)
+    np.testing.assert_allclose(array(other(first(x))), first(array(last(x))), atol=1e-6)
+
+
 @pytest.mark.parametrize("attention", [CrossAttention, STTCrossAttention])
 def test_the_grid_of_a_cross_attention(attention):
     x, context = normal(2, 4, 8), normal(*IMAGE, seed=1)
-    last, other = (attention(2, data_format=f"channels_{e}") for e in ("last", "first"))
+    last, other = (attention(2, data_format=f"channels_{e}") for e in FORMATS)
     last.build(x.shape, IMAGE)
     other.build(x.shape, first(context).shape)
     other.set_weights(randomize(last).get_weights())

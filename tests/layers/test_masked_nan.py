@@ -6,7 +6,7 @@ import pytest
 from cases import SYNTHESIZERS
 from support import array, built, gradients, normal, randomize
 
-from keras_stt.layers import STT, CrossAttention, STTCrossAttention
+from keras_stt.layers import STT, CrossAttention, STTBlock, STTCrossAttention
 from keras_stt.mixers import SelfAttention
 
 TEXT, IMAGE = (2, 5, 8), (2, 3, 5, 8)
@@ -35,6 +35,11 @@ def check(layer, shape):
 @pytest.mark.parametrize("name", SYNTHESIZERS)
 def test_stt(name, shape):
     check(built(STT(4, synthesizer=SYNTHESIZERS[name].make()), shape), shape)
+
+
+@pytest.mark.parametrize("mixer", [STT(4), SelfAttention(4), keras.layers.Dense(8)])
+def test_block(mixer):
+    check(built(STTBlock(mixer), IMAGE), IMAGE)
 
 
 @pytest.mark.parametrize("shape", [TEXT, IMAGE], ids=["text", "image"])

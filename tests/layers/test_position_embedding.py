@@ -65,5 +65,5 @@ def test_another_initializer():
 
 @pytest.mark.parametrize("shape", [(2, None, 8), (2, 3, 5, None)])
 def test_unknown_sizes_are_an_error(shape):
-    with pytest.raises(ValueError, match=r"must be known.*Received: input_shape="):
+    with pytest.raises(ValueError, match=r"known.*Received: "):
         PositionEmbedding().build(shape)

@@ -1,0 +1,105 @@
+"""Layers that make other layers, some of which may have been quantised."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import keras
+
+Policy = Any
+"""A `keras.dtype_policies.DTypePolicy`."""
+
+
+class Composite(keras.layers.Layer):
+    """A layer whose config holds the dtype policies of the layers that it makes.
+
+    `quantize` gives the sublayers policies of their own. A layer made from the config
+    hands these to its sublayers, which then have the variables that a file holds.
+    """
+
+    def policy_of(self, name: str, of_keras: bool = False) -> Policy:
+        """The dtype policy for a sublayer that is about to be made.
+
+        Args:
+            name: Name of the sublayer.
+            of_keras: Whether it is a composite layer of Keras's own.
+        """
+        return sublayer_policy(self.dtype_policy, name, of_keras)
+
+    def get_config(self) -> dict[str, Any]:
+        """The arguments of the constructor, with the policies of all sublayers."""
+        return {**super().get_config(), "dtype": dtype_config(self)}
+
+
+def sublayer_policy(policy: Policy, name: str, of_keras: bool = False) -> Policy:
+    """The part of a layer's dtype policy that is for one of its sublayers.
+
+    Args:
+        policy: Policy of the layer: of a `DTypePolicyMap`, the keys are paths below it.
+        name: Name of the sublayer.
+        of_keras: Whether the sublayer is a composite layer of Keras's own, whose
+            sublayers look for whole paths.
+
+    Returns:
+        A policy; a `DTypePolicyMap` for a sublayer that has sublayers in the map.
+    """
+    if not isinstance(policy, keras.dtype_policies.DTypePolicyMap):
+        return policy
+    prefix = f"{name}/"
+    below = {
+        key.removeprefix(prefix): each
+        for key, each in policy.items()
+        if key.startswith(prefix)
+    }
+    own = policy[name]
+    if not below:
+        return own
+    if of_keras:
+        start = f"(.*/)?{re.escape(prefix)}"
+        below = {f"{start}{re.escape(key)}": each for key, each in below.items()}
+    return keras.dtype_policies.DTypePolicyMap(own, below)
+
+
+def dtype_config(layer: keras.layers.Layer) -> Any:
+    """The dtype policy of a layer and of all below it, for its config."""
+    own = _resolved(layer)
+    below = {
+        path: policy
+        for path, sublayer in _sublayers(layer)
+        if sublayer.weights and (policy := _resolved(sublayer)) != own
+    }
+    if below:
+        own = keras.dtype_policies.DTypePolicyMap(own, below)
+    return keras.dtype_policies.serialize(own)
+
+
+def settle_policies(layer: keras.layers.Layer) -> None:
+    """Gives each sublayer of a composite layer of Keras's own its policy for a map.
+
+    Keras saves a quantised layer by its own policy, and fails where that is a map.
+    """
+    for _, sublayer in _sublayers(layer):
+        # Keras's setter would write into the map.
+        sublayer._dtype_policy = _resolved(sublayer)
+
+
+def _resolved(layer: keras.layers.Layer) -> Policy:
+    """The policy of a layer itself, where it has a map for those below it."""
+    policy = layer.dtype_policy
+    if isinstance(policy, keras.dtype_policies.DTypePolicyMap):
+        return policy[layer.path] if layer.path else policy.default_policy
+    return policy
+
+
+def _sublayers(layer: keras.layers.Layer) -> Iterator[tuple[str, keras.layers.Layer]]:
+    """The layers below a layer that have none below them, with their paths."""
+    if isinstance(layer, keras.Model):
+        parts = layer.layers
+    else:
+        values = keras.tree.flatten([*vars(layer).values()])
+        parts = [value for value in values if isinstance(value, keras.layers.Layer)]
+    for part in dict.fromkeys(parts):
+        below = [(f"{part.name}/{path}", each) for path, each in _sublayers(part)]
+        yield from below or [(part.name, part)]
