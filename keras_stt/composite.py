@@ -63,12 +63,12 @@ def sublayer_policy(policy: Policy, name: str, of_keras: bool = False) -> Policy
 
 
 def dtype_config(layer: keras.layers.Layer) -> Any:
-    """The dtype policy of a layer and of all below it, for its config."""
+    """The dtype policy of a layer, and of the quantised ones below, for its config."""
     own = _resolved(layer)
     below = {
         path: policy
         for path, sublayer in _sublayers(layer)
-        if sublayer.weights and (policy := _resolved(sublayer)) != own
+        if (policy := _resolved(sublayer)).quantization_mode
     }
     if below:
         own = keras.dtype_policies.DTypePolicyMap(own, below)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import warnings
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -107,20 +108,19 @@ def attention_maps(model: keras.layers.Layer, inputs: Any) -> list[AttentionMaps
     Finds every layer that can return its weights: `STT`, `STTCrossAttention`, and the
     layers around `MultiHeadAttention`, as well as `keras.layers.MultiHeadAttention`
     itself; in a classifier, a captioner, or any model of one's own. The model runs
-    once, without compilation.
+    once, without compilation. A warning names the attention layers that are left out,
+    since the form of their weights is not known here.
 
     Args:
         model: A model, or a layer.
-        inputs: What it is called with: for `image_classifier` images, float32 in [0,
-            1], `(B, height, width, channels)`; for an `ImageCaptioner` `{"image": …,
-            "tokens": …}`.
+        inputs: What it is called with: for `image_classifier` images, `(B, height,
+            width, channels)`; for an `ImageCaptioner` `{"image": …, "tokens": …}`.
 
     Returns:
         The maps in the order in which the layers were called.
 
     Raises:
-        ValueError: If the model has no such layer, or one with weights of another form
-            (`MultiHeadAttention` with `attention_axes`).
+        ValueError: If the model has no such layer.
 
     Example:
 
@@ -134,32 +134,48 @@ def attention_maps(model: keras.layers.Layer, inputs: Any) -> list[AttentionMaps
     >>> maps[0].heat_map((3, 4)).shape
     (5, 4, 8, 8)
     """
-    inputs = keras.tree.map_structure(keras.ops.convert_to_tensor, inputs)
     if not model.built:
         model(inputs)  # Keras may run it twice now.
-    found: list[AttentionMaps] = []
-    layers = [*_attention_layers(model)]
-    if not layers:
-        raise ValueError(
-            "The model must have an attention layer that can return its weights. "
-            f"Received: {model.name}, which has none"
-        )
+    maps: list[AttentionMaps] = []
+    left_out: list[str] = []
     with ExitStack() as stack:
-        for name, layer in layers:
-            stack.enter_context(_recorded(name, layer, found))
+        for name, layer in _attention_layers(model):
+            if _returns_scores(layer):
+                recorder = _recorded(name, layer, maps, left_out)
+                stack.enter_context(recorder)
+            else:
+                left_out.append(f"{name} ({type(layer).__name__})")
         model(inputs)
-    return found
+    if not maps:
+        raise ValueError(
+            "`model` must have an attention layer whose weights have a known form: an "
+            "STT, an attention of keras_stt.mixers, or MultiHeadAttention. Received: "
+            f"{model.name} with {', '.join(left_out) or 'no attention layer'}"
+        )
+    if left_out:
+        warnings.warn(
+            f"Attention layers without maps: {', '.join(left_out)}", stacklevel=2
+        )
+    return maps
+
+
+def _returns_scores(layer: keras.layers.Layer) -> bool:
+    """Whether the weights of an attention layer have a form that is known here."""
+    return "return_attention_scores" in getattr(
+        layer, "call_options", ()
+    ) or isinstance(layer, keras.layers.MultiHeadAttention)
 
 
 def _attention_layers(
     layer: keras.layers.Layer, path: str = "", seen: set[int] | None = None
 ) -> Iterator[tuple[str, keras.layers.Layer]]:
-    """The layers that can return their weights, once each, the outermost of nested."""
+    """The attention layers of a model, once each, the outermost of nested ones."""
     seen = set() if seen is None else seen
     if id(layer) in seen:
         return
     seen.add(id(layer))
-    if "return_attention_scores" in inspect.signature(layer.call).parameters:
+    unknown = "return_attention_scores" in inspect.signature(layer.call).parameters
+    if _returns_scores(layer) or unknown:
         yield path or layer.name, layer
         return
     if isinstance(layer, keras.Model):
@@ -173,9 +189,12 @@ def _attention_layers(
 
 @contextmanager
 def _recorded(
-    name: str, layer: keras.layers.Layer, found: list[AttentionMaps]
+    name: str,
+    layer: keras.layers.Layer,
+    maps: list[AttentionMaps],
+    left_out: list[str],
 ) -> Iterator[None]:
-    """Has a layer return its weights as well, and keeps them."""
+    """Has a layer return its weights as well, and keeps their maps."""
     original = layer.call
 
     signature = inspect.signature(original)
@@ -186,7 +205,11 @@ def _recorded(
         wanted = given.get("return_attention_scores")
         given["return_attention_scores"] = True
         output, scores = original(**given)
-        found.append(_maps(name, layer, next(iter(given.values())), scores))
+        made = _maps(name, layer, next(iter(given.values())), scores)
+        if made is None:
+            left_out.append(f"{name} ({type(layer).__name__})")
+        else:
+            maps.append(made)
         return (output, scores) if wanted else output
 
     layer.call = call
@@ -196,28 +219,27 @@ def _recorded(
         del layer.call
 
 
-def _maps(name: str, layer: Any, inputs: Tensor, scores: Any) -> AttentionMaps:
+def _maps(name: str, layer: Any, inputs: Tensor, scores: Any) -> AttentionMaps | None:
+    """The maps of a layer, from its first input; `None` for scores of another form."""
     scores = keras.tree.map_structure(
         lambda score: np.asarray(keras.ops.convert_to_numpy(score), np.float32), scores
     )
-    if isinstance(layer, STT):
-        axes = layer.modes(len(inputs.shape))
-        grid = tuple(inputs.shape[1:-1])
-        return AttentionMaps(name, grid, scores, tuple(axis - 1 for axis in axes))
-    if isinstance(layer, AxialAttention):
-        grid = tuple(inputs.shape[1:-1])
-        return AttentionMaps(name, grid, scores, tuple(range(len(grid))))
     if isinstance(layer, STTCrossAttention):
         return AttentionMaps(name, tuple(s.shape[-1] for s in scores), scores)
     if isinstance(layer, CrossAttention):
         return AttentionMaps(name, scores.shape[3:], scores)
-    if isinstance(layer, SelfAttention):
-        return AttentionMaps(name, tuple(inputs.shape[1:-1]), scores)
-    # One sequence to another, as in MultiHeadAttention without `attention_axes`.
-    if getattr(scores, "ndim", 0) != 4:
-        raise ValueError(
-            "An attention layer must return weights of shape (B, num_heads, T, S). "
-            f"Received: {name}, a {type(layer).__name__}, with "
-            f"{keras.tree.map_structure(np.shape, scores)}"
-        )
-    return AttentionMaps(name, scores.shape[3:], scores)
+    if isinstance(layer, (STT, AxialAttention, SelfAttention)):
+        grid = tuple(layer.channels_last_shape(inputs.shape)[1:-1])
+        axes: tuple[int, ...] | None = None
+        if isinstance(layer, STT):
+            axes = tuple(axis - 1 for axis in layer.modes(len(inputs.shape)))
+        elif isinstance(layer, AxialAttention):
+            axes = tuple(range(len(grid)))
+        return AttentionMaps(name, grid, scores, axes)
+    # MultiHeadAttention: (B, num_heads, T, S), or over several axes of a grid
+    # (B, num_heads, n_1, …, n_M, n_1, …, n_M). Axes that are not attended to would come
+    # before the heads.
+    modes = len(inputs.shape) - 2
+    if scores.ndim != 2 + 2 * modes:
+        return None
+    return AttentionMaps(name, scores.shape[2 + modes :], scores)

@@ -143,7 +143,7 @@ class STTBlock(GridLayer):
         """Gives the block's dtype policy to parts that were made without their own."""
         for part in filter(None, (self.mixer, self.cross_attention)):
             if not part.built and part.dtype_policy == keras.config.dtype_policy():
-                part.dtype_policy = self.dtype_policy
+                part.dtype_policy = self.policy_of(part.name)
 
     def build(self, inputs_shape: Shape, context_shape: Shape | None = None) -> None:
         arguments.check_input_shape(inputs_shape, self.data_format)

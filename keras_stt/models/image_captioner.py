@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import math
 import os
 from collections.abc import Callable, Sequence
@@ -14,12 +13,11 @@ import numpy as np
 import numpy.typing as npt
 from keras import ops
 
-from keras_stt.arguments import check_positive
+from keras_stt import arguments
+from keras_stt.composite import dtype_config, sublayer_policy
 from keras_stt.export import export
 from keras_stt.layers import (
     CrossAttention,
-    PositionEmbedding,
-    STTBlock,
     STTCrossAttention,
 )
 from keras_stt.models.caption_text import (
@@ -31,7 +29,15 @@ from keras_stt.models.caption_text import (
     check_vocabulary,
     tokenize_captions,
 )
-from keras_stt.models.image_encoder import encode, mixer_factory
+from keras_stt.models.image_encoder import (
+    MixerChoice,
+    check_grid,
+    check_image_shape,
+    encode,
+    mixer_factory,
+)
+from keras_stt.models.image_model import CheckedInputs, ImageModel, check_units
+from keras_stt.models.text_decoder import text_decoder
 from keras_stt.models.text_generator import TextGenerator
 from keras_stt.typing import Tensor
 from keras_stt.untracked import Untracked
@@ -44,7 +50,7 @@ CROSS_ATTENTIONS: dict[str, Callable[[int], keras.layers.Layer]] = {
 
 
 @export
-class ImageCaptioner(keras.Model):
+class ImageCaptioner(CheckedInputs, keras.Model):
     """Writes captions for images: an encoder on a grid, a causal decoder over text.
 
     The encoder is that of `image_classifier`: stem, position embedding, blocks on the
@@ -59,9 +65,10 @@ class ImageCaptioner(keras.Model):
         image_shape: Shape of an image, `(height, width, channels)`.
         vocabulary: The words, distinct.
         max_length: The longest caption, in words. Defaults to 24.
-        encoder_mixer: A name in `keras_stt.mixers.MIXERS`. Defaults to `"stt-dense"`.
-        decoder_mixer: A name in `keras_stt.mixers.MIXERS` that has a causal form: an
-            STT or `"mha"`. Defaults to `"stt-dense"`.
+        encoder_mixer: A name in `keras_stt.mixers.MIXERS`, or a layer as a template.
+            Defaults to `"stt-dense"`.
+        decoder_mixer: The same, with a causal form: an STT or `"mha"`. Defaults to
+            `"stt-dense"`.
         cross_attention: `"mha"`: MultiHeadAttention to all positions of the grid;
             `"stt"`: `STTCrossAttention`. Defaults to `"mha"`.
         grid: Grid `(rows, columns)` of the encoder. Defaults to `(8, 8)`.
@@ -72,12 +79,12 @@ class ImageCaptioner(keras.Model):
         mlp_ratio: Hidden size of the MLPs, in channels. Defaults to 2.
         stem: As in `image_classifier`. Defaults to `"convolution"`.
         dropout: Dropout rate in the blocks and of the embedded tokens. Defaults to 0.1.
-        **kwargs: `name` of `keras.Model`.
+        **kwargs: `name` and `dtype` of `keras.Model`. The logits are float32.
 
     Call arguments:
-        inputs: `{"image": …, "tokens": …}`: float32 images in [0, 1], `(B, height,
-            width, channels)`, and the tokens so far, int32, `(B, max_length + 1)`,
-            that begin with `START`.
+        inputs: `{"image": …, "tokens": …}`: images, `(B, height, width, channels)`,
+            floats in [0, 1] or integers in 0 … 255, and the tokens so far, int32,
+            `(B, max_length + 1)`, that begin with `START`.
         training: Whether dropout is active.
 
     Returns:
@@ -107,8 +114,8 @@ class ImageCaptioner(keras.Model):
         image_shape: tuple[int, int, int],
         vocabulary: Sequence[str],
         max_length: int = 24,
-        encoder_mixer: str = "stt-dense",
-        decoder_mixer: str = "stt-dense",
+        encoder_mixer: MixerChoice = "stt-dense",
+        decoder_mixer: MixerChoice = "stt-dense",
         cross_attention: str = "mha",
         grid: tuple[int, int] = (8, 8),
         width: int = 64,
@@ -121,8 +128,16 @@ class ImageCaptioner(keras.Model):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        check_positive("max_length", max_length)
-        check_positive("decoder_depth", decoder_depth)
+        image_shape = check_image_shape("image_shape", image_shape)
+        grid = check_grid(grid)
+        max_length = arguments.positive_integer("max_length", max_length)
+        width = arguments.positive_integer("width", width)
+        num_heads = arguments.positive_integer("num_heads", num_heads)
+        for name, depth in (
+            ("encoder_depth", encoder_depth),
+            ("decoder_depth", decoder_depth),
+        ):
+            arguments.positive_integer(name, depth)
         check_vocabulary(vocabulary)
         vocabulary = list(vocabulary)
         if cross_attention not in CROSS_ATTENTIONS:
@@ -130,8 +145,18 @@ class ImageCaptioner(keras.Model):
                 f"`cross_attention` must be one of {', '.join(CROSS_ATTENTIONS)}. "
                 f"Received: cross_attention={cross_attention!r}"
             )
-        make_mixer = mixer_factory(decoder_mixer, width, num_heads)
-        if "use_causal_mask" not in inspect.signature(make_mixer().call).parameters:
+        for name, mixer in (
+            ("encoder_mixer", encoder_mixer),
+            ("decoder_mixer", decoder_mixer),
+        ):
+            if not isinstance(mixer, (str, keras.layers.Layer)):
+                raise ValueError(
+                    f"`{name}` must be a name or a layer, which a file can hold. "
+                    f"Received: {name}={mixer!r}"
+                )
+            mixer_factory(mixer, width, num_heads, name)
+        make_mixer = mixer_factory(decoder_mixer, width, num_heads, "decoder_mixer")
+        if "use_causal_mask" not in getattr(make_mixer(), "call_options", ()):
             raise ValueError(
                 "`decoder_mixer` must have a causal form, as STT and 'mha' have. "
                 f"Received: decoder_mixer={decoder_mixer!r}"
@@ -140,8 +165,8 @@ class ImageCaptioner(keras.Model):
             "image_shape": tuple(image_shape),
             "vocabulary": vocabulary,
             "max_length": max_length,
-            "encoder_mixer": encoder_mixer,
-            "decoder_mixer": decoder_mixer,
+            "encoder_mixer": Untracked(encoder_mixer),
+            "decoder_mixer": Untracked(decoder_mixer),
             "cross_attention": cross_attention,
             "grid": tuple(grid),
             "width": width,
@@ -165,9 +190,10 @@ class ImageCaptioner(keras.Model):
             mlp_ratio=mlp_ratio,
             stem=stem,
             dropout=dropout,
+            dtype=sublayer_policy(self.dtype_policy, "image_encoder"),
         )
-        self.image_encoder = keras.Model(image, features, name="image_encoder")
-        self.text_decoder = _text_decoder(
+        self.image_encoder = ImageModel(image, features, name="image_encoder")
+        self.text_decoder = text_decoder(
             features.shape[1:],
             max_length + 1,
             len(SPECIAL_TOKENS) + len(vocabulary),
@@ -176,11 +202,35 @@ class ImageCaptioner(keras.Model):
             depth=decoder_depth,
             mlp_ratio=mlp_ratio,
             dropout=dropout,
+            policy=sublayer_policy(self.dtype_policy, "text_decoder"),
         )
         # All variables are there; Keras would have it wait for a first call.
         self.built = True
         # Not a sublayer: it has this model as its own.
         self._generators = Untracked[dict[Any, Any]]({})
+
+    def check_inputs(self, name: str, inputs: Any) -> None:
+        """Raises a `ValueError` for images and tokens in another form than a dict.
+
+        Data sets and generators are left to Keras.
+
+        Args:
+            name: Name of the argument that holds them.
+            inputs: The inputs.
+        """
+        tensor = isinstance(inputs, np.ndarray) or ops.is_tensor(inputs)
+        if tensor or isinstance(inputs, (tuple, list)):
+            received = type(inputs).__name__
+        elif isinstance(inputs, dict) and not {"image", "tokens"} <= set(inputs):
+            received = f"a dict with {sorted(inputs)}"
+        else:
+            if isinstance(inputs, dict):
+                check_units(f"{name}['image']", inputs["image"])
+            return
+        raise ValueError(
+            f'`{name}` must be a dict {{"image": images, "tokens": tokens}}. '
+            f"Received: {received}"
+        )
 
     def call(self, inputs: dict[str, Tensor], training: bool | None = None) -> Tensor:
         features = self.image_encoder(inputs["image"], training=training)
@@ -202,8 +252,8 @@ class ImageCaptioner(keras.Model):
         and size of a batch. Ties go to the token, or the beam, with the lower number.
 
         Args:
-            images: Float32 images in [0, 1], `(B, height, width, channels)`; uint8
-                images are divided by 255.
+            images: Images, `(B, height, width, channels)`: floats in [0, 1], or
+                integers in 0 … 255.
             max_length: The longest caption, in words. Defaults to that of the model,
                 which it may not exceed.
             beam_size: Number of texts that are kept in each step; 1 is greedy.
@@ -224,7 +274,7 @@ class ImageCaptioner(keras.Model):
             ("beam_size", beam_size),
             ("batch_size", batch_size),
         ):
-            check_positive(name, value)
+            arguments.positive_integer(name, value)
         if max_length > self.max_length:
             raise ValueError(
                 f"`max_length` must be at most {self.max_length}, that of the model. "
@@ -236,7 +286,8 @@ class ImageCaptioner(keras.Model):
                 f"`images` must have shape (B, *{self._config['image_shape']}). "
                 f"Received: shape {images.shape}"
             )
-        if images.dtype != np.uint8:
+        check_units("images", images)
+        if images.dtype.kind == "f":
             images = images.astype(np.float32, copy=False)
         # A power of two at most: few sizes are compiled, whatever the number of images.
         size = min(batch_size, 2 ** math.ceil(math.log2(max(1, len(images)))))
@@ -325,38 +376,20 @@ class ImageCaptioner(keras.Model):
         return super().export(filepath, format, verbose, input_signature, **kwargs)
 
     def get_config(self) -> dict[str, Any]:
-        return {"name": self.name, **self._config}
+        config = {"name": self.name, "dtype": dtype_config(self), **self._config}
+        for name in ("encoder_mixer", "decoder_mixer"):
+            mixer = config[name].content
+            if isinstance(mixer, keras.layers.Layer):
+                mixer = keras.saving.serialize_keras_object(mixer)
+            config[name] = mixer
+        return config
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> ImageCaptioner:
-        return cls(**config)
-
-
-def _text_decoder(
-    grid_shape: tuple[int, ...],
-    length: int,
-    num_tokens: int,
-    make_mixer: Callable[[], keras.layers.Layer],
-    make_cross_attention: Callable[[], keras.layers.Layer],
-    depth: int,
-    mlp_ratio: float,
-    dropout: float,
-) -> keras.Model:
-    """From a grid and the tokens so far to the logits of the next ones."""
-    features = keras.Input(grid_shape, name="features")
-    tokens = keras.Input((length,), dtype="int32", name="tokens")
-    width = grid_shape[-1]
-    x = keras.layers.Embedding(num_tokens, width, name="embedding")(tokens)
-    x = PositionEmbedding(name="position")(x)
-    x = keras.layers.Dropout(dropout, name="dropout")(x)
-    for index in range(depth):
-        x = STTBlock(
-            make_mixer(),
-            mlp_ratio=mlp_ratio,
-            dropout=dropout,
-            cross_attention=make_cross_attention(),
-            name=f"block_{index}",
-        )(x, features, use_causal_mask=True)
-    x = keras.layers.LayerNormalization(epsilon=1e-6, name="norm")(x)
-    logits = keras.layers.Dense(num_tokens, dtype="float32", name="logits")(x)
-    return keras.Model([features, tokens], logits, name="text_decoder")
+        deserialize = keras.saving.deserialize_keras_object
+        mixers = {
+            name: deserialize(config[name]) if isinstance(config[name], dict) else None
+            for name in ("encoder_mixer", "decoder_mixer")
+        }
+        config = {**config, **{name: m for name, m in mixers.items() if m is not None}}
+        return cls(**{**config, "dtype": deserialize(config.get("dtype"))})

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import keras
 
+from keras_stt import arguments
 from keras_stt.export import export
-from keras_stt.models.image_encoder import MixerChoice, encode
+from keras_stt.models.image_encoder import MixerChoice, check_image_shape, encode
+from keras_stt.models.image_model import ImageModel
 
 
 @export
@@ -22,6 +26,7 @@ def image_classifier(
     dropout: float = 0.0,
     stochastic_depth: float = 0.0,
     name: str | None = None,
+    dtype: Any = None,
 ) -> keras.Model:
     """Builds an image classifier in which only the token mixer is a choice.
 
@@ -32,8 +37,9 @@ def image_classifier(
     Args:
         input_shape: Shape of an image, `(height, width, channels)`.
         num_classes: Number of classes.
-        mixer: A name in `keras_stt.mixers.MIXERS`, or a function without arguments
-            that makes a layer for each block. Defaults to `"stt-dense"`.
+        mixer: A name in `keras_stt.mixers.MIXERS`; a layer as a template, of which each
+            block gets a copy of its own; or a function without arguments that makes a
+            layer for each block. Defaults to `"stt-dense"`.
         grid: Grid `(rows, columns)` on which the blocks work; the image's height and
             width must be multiples of it. Defaults to `(8, 8)`.
         width: Number of channels. Defaults to 64.
@@ -48,10 +54,12 @@ def image_classifier(
         stochastic_depth: Stochastic depth of the last block; it rises linearly from
             0 at the first. Defaults to 0.0.
         name: Name of the model.
+        dtype: The dtype policy of its layers, but for the logits, which are float32.
+            Defaults to Keras's.
 
     Returns:
-        A `keras.Model` from images, float32 in [0, 1],
-        `(B, height, width, channels)`, to logits, `(B, num_classes)`.
+        A `keras.Model` from images, `(B, height, width, channels)`, floats in [0, 1] or
+        integers in 0 … 255, to logits, `(B, num_classes)`.
 
     Raises:
         ValueError: For an unknown mixer or stem, or a grid that does not fit.
@@ -62,7 +70,8 @@ def image_classifier(
     >>> model.output_shape
     (None, 10)
     """
-    inputs = keras.Input(input_shape, name="image")
+    inputs = keras.Input(check_image_shape("input_shape", input_shape), name="image")
+    num_classes = arguments.positive_integer("num_classes", num_classes)
     x = encode(
         inputs,
         mixer=mixer,
@@ -74,7 +83,10 @@ def image_classifier(
         stem=stem,
         dropout=dropout,
         stochastic_depth=stochastic_depth,
+        dtype=dtype,
     )
-    x = keras.layers.GlobalAveragePooling2D(name="mean")(x)
+    x = keras.layers.GlobalAveragePooling2D(
+        data_format="channels_last", dtype=x.dtype, name="mean"
+    )(x)
     logits = keras.layers.Dense(num_classes, dtype="float32", name="logits")(x)
-    return keras.Model(inputs, logits, name=name)
+    return ImageModel(inputs, logits, name=name)

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from numbers import Integral
+from typing import Any, TypeAlias
 
 import keras
 
-from keras_stt.arguments import check_positive
+from keras_stt import arguments
+from keras_stt.composite import sublayer_policy
 from keras_stt.layers import PositionEmbedding, STTBlock
 from keras_stt.mixers import MIXERS
 
-MixerChoice = str | Callable[[], keras.layers.Layer]
-"""A name in `MIXERS`, or a function that makes a layer for each block."""
+MixerChoice: TypeAlias = Any
+"""A name in `MIXERS`, a layer as a template, or a function that makes a layer."""
 
 
 def encode(
@@ -26,13 +29,15 @@ def encode(
     stem: str = "convolution",
     dropout: float = 0.0,
     stochastic_depth: float = 0.0,
+    dtype: Any = None,
 ) -> keras.KerasTensor:
     """Stem, position embedding, blocks and layer normalisation.
 
     Args:
         images: Symbolic float32 images in [0, 1], `(B, height, width, channels)`.
-        mixer: A name in `keras_stt.mixers.MIXERS`, or a function without arguments
-            that makes a layer for each block. Defaults to `"stt-dense"`.
+        mixer: A name in `keras_stt.mixers.MIXERS`; a layer as a template, of which each
+            block gets a copy of its own; or a function without arguments that makes a
+            layer for each block. Defaults to `"stt-dense"`.
         grid: Grid `(rows, columns)` on which the blocks work; the image's height and
             width must be multiples of it. Defaults to `(8, 8)`.
         width: Number of channels. Defaults to 64.
@@ -46,6 +51,7 @@ def encode(
         dropout: Dropout rate in the blocks. Defaults to 0.0.
         stochastic_depth: Stochastic depth of the last block; it rises linearly from
             0 at the first. Defaults to 0.0.
+        dtype: The dtype policy of the layers. Defaults to Keras's.
 
     Returns:
         Symbolic features, `(B, rows, columns, width)`. The grid is never flattened.
@@ -53,58 +59,111 @@ def encode(
     Raises:
         ValueError: For an unknown mixer or stem, or a grid that does not fit.
     """
-    for argument, value in (("width", width), ("depth", depth)):
-        check_positive(argument, value)
+    width = arguments.positive_integer("width", width)
+    depth = arguments.positive_integer("depth", depth)
+    policy = keras.dtype_policies.get(dtype)
+
+    def named(name: str) -> dict[str, Any]:
+        return {"name": name, "dtype": sublayer_policy(policy, name)}
+
+    num_heads = arguments.positive_integer("num_heads", num_heads)
     make_mixer = mixer_factory(mixer, width, num_heads)
-    patch = _patch_size(images.shape[1:], grid)
-    x = keras.layers.Rescaling(2.0, offset=-1.0, name="rescaling")(images)
+    patch = _patch_size(images.shape[1:], check_grid(grid))
+    x = keras.layers.Rescaling(2.0, offset=-1.0, **named("rescaling"))(images)
     if stem == "patch":
-        x = keras.layers.Conv2D(width, patch, strides=patch, name="patches")(x)
+        x = keras.layers.Conv2D(
+            width,
+            patch,
+            strides=patch,
+            data_format="channels_last",
+            **named("patches"),
+        )(x)
     elif stem == "convolution":
-        x = _convolution_stem(x, width, patch)
+        x = _convolution_stem(x, width, patch, named)
     else:
         raise ValueError(
             f"`stem` must be 'convolution' or 'patch'. Received: stem={stem!r}"
         )
-    x = PositionEmbedding(name="position")(x)
+    x = PositionEmbedding(**named("position"))(x)
     for index in range(depth):
         x = STTBlock(
             make_mixer(),
             mlp_ratio=mlp_ratio,
             dropout=dropout,
             stochastic_depth=stochastic_depth * index / max(1, depth - 1),
-            name=f"block_{index}",
+            **named(f"block_{index}"),
         )(x)
-    return keras.layers.LayerNormalization(epsilon=1e-6, name="norm")(x)
+    return keras.layers.LayerNormalization(epsilon=1e-6, **named("norm"))(x)
 
 
 def mixer_factory(
-    mixer: MixerChoice, width: int, num_heads: int
+    mixer: MixerChoice, width: int, num_heads: int, name: str = "mixer"
 ) -> Callable[[], keras.layers.Layer]:
-    """The function that makes the mixer of each block."""
-    if not isinstance(mixer, str):
-        return mixer
-    if mixer not in MIXERS:
+    """The function that makes the mixer of each block.
+
+    Raises:
+        ValueError: If there is no such mixer.
+    """
+    if isinstance(mixer, str) and mixer in MIXERS:
+        return lambda: MIXERS[mixer].build(width, num_heads)
+    if isinstance(mixer, keras.layers.Layer):
+        config = {**mixer.get_config(), "name": "mixer"}
+        return lambda: type(mixer).from_config(config)
+    if callable(mixer) and not isinstance(mixer, type):
+        return lambda: _made_by(mixer)
+    raise ValueError(
+        f"`{name}` must be one of {', '.join(MIXERS)}, a layer, or a function without "
+        f"arguments that makes one. Received: {name}={mixer!r}"
+    )
+
+
+def _made_by(make: Callable[[], keras.layers.Layer]) -> keras.layers.Layer:
+    """A layer that a function of the user's made."""
+    layer = make()
+    if not isinstance(layer, keras.layers.Layer) or layer.built:
         raise ValueError(
-            f"`mixer` must be one of {', '.join(MIXERS)}. Received: mixer={mixer!r}"
+            "`mixer` must be a function that makes a new layer with every call. "
+            f"Received: {make!r}, which returned {layer!r}"
         )
-    return lambda: MIXERS[mixer].build(width, num_heads)
+    return layer
+
+
+def check_image_shape(name: str, shape: Any) -> tuple[int, int, int]:
+    """The shape of an image, `(height, width, channels)`.
+
+    Raises:
+        ValueError: If it is anything else. Its sizes must be known.
+    """
+    sizes = tuple(shape) if isinstance(shape, (list, tuple)) else ()
+    if len(sizes) != 3 or any(not isinstance(s, Integral) or s < 1 for s in sizes):
+        raise ValueError(
+            f"`{name}` must be (height, width, channels), three positive integers: the "
+            f"blocks work on a grid of fixed size. Received: {name}={shape!r}"
+        )
+    height, width, channels = map(int, sizes)
+    return height, width, channels
+
+
+def check_grid(grid: Any) -> tuple[int, int]:
+    """The grid, `(rows, columns)`.
+
+    Raises:
+        ValueError: If it is anything else.
+    """
+    sizes = tuple(grid) if isinstance(grid, (list, tuple)) else ()
+    if len(sizes) != 2 or any(not isinstance(s, Integral) or s < 1 for s in sizes):
+        raise ValueError(
+            "`grid` must be two positive integers, rows and columns. "
+            f"Received: grid={grid!r}"
+        )
+    rows, columns = map(int, sizes)
+    return rows, columns
 
 
 def _patch_size(
     image_shape: tuple[int, int, int], grid: tuple[int, int]
 ) -> tuple[int, int]:
     sizes = tuple(image_shape[:2])
-    if None in sizes:
-        raise ValueError(
-            "The image's height and width must be known: the blocks work on a grid of "
-            f"fixed size. Received: an image of shape {tuple(image_shape)}"
-        )
-    if len(grid) != 2 or min(grid) < 1:
-        raise ValueError(
-            "`grid` must be two positive integers, rows and columns. "
-            f"Received: grid={tuple(grid)}"
-        )
     if any(size % cells for size, cells in zip(sizes, grid, strict=True)):
         raise ValueError(
             f"The image's height and width, {sizes}, must be multiples of the grid's. "
@@ -114,7 +173,10 @@ def _patch_size(
 
 
 def _convolution_stem(
-    x: keras.KerasTensor, width: int, patch: tuple[int, int]
+    x: keras.KerasTensor,
+    width: int,
+    patch: tuple[int, int],
+    named: Callable[[str], dict[str, Any]],
 ) -> keras.KerasTensor:
     """Halves height and width until the grid is reached, doubling the channels."""
     steps = int(math.log2(patch[0]))
@@ -130,11 +192,12 @@ def _convolution_stem(
             strides=2,
             padding="same",
             use_bias=False,
-            name=f"stem_{steps - step}",
+            data_format="channels_last",
+            **named(f"stem_{steps - step}"),
         )(x)
         # Keras's momentum of 0.99 lags behind in runs of a few hundred steps.
         x = keras.layers.BatchNormalization(
-            momentum=0.9, name=f"stem_norm_{steps - step}"
+            momentum=0.9, **named(f"stem_norm_{steps - step}")
         )(x)
-        x = keras.layers.ReLU(name=f"stem_relu_{steps - step}")(x)
+        x = keras.layers.ReLU(**named(f"stem_relu_{steps - step}"))(x)
     return x

@@ -31,8 +31,7 @@ class TextGenerator(keras.Model):
         excluded: Tokens that no text may contain.
 
     Call arguments:
-        images: Images as the captioner takes them, `(B, height, width, channels)`;
-            uint8 images are divided by 255.
+        images: Images as the captioner takes them, `(B, height, width, channels)`.
 
     Returns:
         int32 tokens, `(B, beam_size, max_length + 1)`: the start, the words, the end if
@@ -60,8 +59,6 @@ class TextGenerator(keras.Model):
 
     def call(self, images: Tensor) -> tuple[Tensor, Tensor]:
         K, length = self.beam_size, self.captioner.text_decoder.inputs[1].shape[1]
-        if keras.backend.standardize_dtype(images.dtype) == "uint8":
-            images = ops.cast(images, "float32") / 255
         features = self.captioner.image_encoder(images, training=False)
         batch = ops.shape(features)[0]
         features = ops.repeat(features, K, axis=0)  # (B·K, …)

@@ -7,7 +7,7 @@ from support import array, built, normal, relative_error
 
 from keras_stt.inspection import AttentionMaps, attention_maps
 from keras_stt.layers import STT
-from keras_stt.mixers import AxialAttention, SelfAttention
+from keras_stt.mixers import AxialAttention, GridAttention, SelfAttention
 from keras_stt.models import ImageCaptioner, image_classifier
 
 IMAGE = (2, 3, 5, 8)
@@ -114,8 +114,8 @@ def test_captioner(decoder, cross):
     tokens = np.array([[2, 4, 5, 4, 3]] * 3, "int32")
     image, text, cross_map = attention_maps(model, {"image": images, "tokens": tokens})
     assert image.name == "image_encoder/block_0/mixer"
-    assert text.name == "text_decoder/block_0/mixer"
-    assert cross_map.name == "text_decoder/block_0/cross_attention"
+    assert text.name == "text_decoder/decoder_block_0/mixer"
+    assert cross_map.name == "text_decoder/decoder_block_0/cross_attention"
     assert image.heat_map((0, 5)).shape == (3, 2, 4, 6)
     # Causal, as it is used.
     np.testing.assert_allclose(text.heat_map(2)[:, :, 3:], 0, atol=1e-7)
@@ -175,17 +175,37 @@ def test_layers_on_two_ways_and_scores_that_the_model_wants():
     np.testing.assert_array_equal(array(model(x)), expected)
 
 
-def test_weights_of_another_form_are_refused():
-    attention = keras.layers.MultiHeadAttention(2, 4, attention_axes=(2,), name="mine")
+def test_keras_attention_over_a_grid():
     inputs = keras.Input(IMAGE[1:])
-    model = keras.Model(inputs, attention(inputs, inputs))
-    with pytest.raises(ValueError, match=r"\(B, num_heads, T, S\). Received: mine, a"):
-        attention_maps(model, normal(*IMAGE))
+    layer = keras.layers.MultiHeadAttention(2, 4, attention_axes=(1, 2), name="mine")
+    model = keras.Model(inputs, layer(inputs, inputs))
+    x = normal(*IMAGE)
+    (maps,) = attention_maps(model, x)
+    _, expected = layer(x, x, return_attention_scores=True)
+    assert maps.grid == maps.query_grid == (3, 5)
+    heat = maps.heat_map((2, 4))
+    np.testing.assert_allclose(heat, array(expected)[:, :, 2, 4], rtol=1e-5)
+    (maps,) = attention_maps(GridAttention(2), x)
+    assert maps.heat_map((2, 4)).shape == (2, 2, 3, 5)
+
+
+def test_layers_that_are_not_known_are_left_out_and_named():
+    # Of one, the axes before the heads; of the other, no heads.
+    inputs = keras.Input(IMAGE[1:])
+    rows = keras.layers.MultiHeadAttention(2, 4, attention_axes=(2,), name="rows")
+    x = STT(2, name="known")(rows(inputs, inputs))
+    x = keras.layers.Reshape((15, 8))(x)
+    x = keras.layers.Attention(name="other")([x, x])
+    with pytest.warns(UserWarning, match=r"other \(Attention\), rows \(MultiHead"):
+        (maps,) = attention_maps(keras.Model(inputs, x), normal(*IMAGE))
+    assert maps.name == "known"
 
 
 def test_a_model_without_attention_is_an_error():
     model = image_classifier((8, 12, 3), 5, "none", grid=(4, 6), width=8, depth=1)
-    with pytest.raises(ValueError, match=r"must have an attention layer.*Received"):
+    with pytest.raises(
+        ValueError, match=r"`model` must have an attention layer.*Received"
+    ):
         attention_maps(model, np.zeros((1, 8, 12, 3), "float32"))
 
 

@@ -3,12 +3,14 @@
 import functools
 import inspect
 import itertools
+import warnings
 
 import keras
 import numpy as np
 import pytest
 from support import array, normal
 
+from keras_stt.layers import STT
 from keras_stt.models import ImageCaptioner
 
 WORDS = ["red", "green", "blue", "circle", "and"]
@@ -123,7 +125,7 @@ def test_the_config_is_the_constructors_arguments():
     model = captioner(stem="patch", dropout=0.3)
     config = model.get_config()
     parameters = set(inspect.signature(ImageCaptioner.__init__).parameters)
-    assert set(config) == parameters - {"self", "kwargs"} | {"name"}
+    assert set(config) == parameters - {"self", "kwargs"} | {"name", "dtype"}
     again = ImageCaptioner.from_config(config)
     assert again.get_config() == config
     assert [w.shape for w in again.weights] == [w.shape for w in model.weights]
@@ -244,10 +246,107 @@ def test_max_length_cuts():
     assert short == [" ".join(text.split()[:2]) for text in TEXTS]
 
 
-def test_bytes_are_images_too():
+@pytest.mark.parametrize("dtype", ["uint8", "int64"])
+def test_integers_are_images_too(dtype):
     model = speaking()
-    pixels = (images() * 255).round().astype("uint8")
-    assert model.generate(pixels) == model.generate(pixels / 255) == TEXTS
+    pixels = (images() * 255).round().astype(dtype)
+    floats = (pixels / 255).astype("float32")
+    assert model.generate(pixels) == model.generate(floats) == TEXTS
+    tokens = tokens_of(TEXTS)[:, :-1]
+    one, other = ({"image": image, "tokens": tokens} for image in (pixels, floats))
+    expected = array(model(other))
+    np.testing.assert_allclose(array(model(one)), expected, rtol=1e-4, atol=1e-4)
+    predicted = model.predict(one, verbose=0)
+    np.testing.assert_allclose(predicted, expected, rtol=1e-4, atol=1e-4)
+
+
+def test_trained_on_bytes():
+    # As `speaking`, and it says the same of floats. Seconds: it trains.
+    model = captioner(width=16)
+    tokens, pixels = tokens_of(TEXTS), (images() * 255).round().astype("uint8")
+    model.compile(
+        keras.optimizers.Adam(1e-2),
+        keras.losses.SparseCategoricalCrossentropy(from_logits=True, ignore_class=0),
+    )
+    data = {"image": pixels, "tokens": tokens[:, :-1]}
+    model.fit(data, tokens[:, 1:], epochs=100, batch_size=4, verbose=0)
+    assert model.generate(pixels) == model.generate(pixels / 255.0) == TEXTS
+
+
+@pytest.mark.parametrize("entry", ["generate", "predict", "fit", "evaluate", "call"])
+def test_floats_that_are_no_pixels_are_an_error(entry):
+    model, wrong = captioner(), images() * 255
+    model.compile("sgd", "mse")
+    tokens = tokens_of(TEXTS)
+    data = {"image": wrong, "tokens": tokens[:, :-1]}
+    calls = {
+        "generate": lambda: model.generate(wrong),
+        "predict": lambda: model.predict(data, verbose=0),
+        "fit": lambda: model.fit(data, tokens[:, 1:], verbose=0),
+        "evaluate": lambda: model.evaluate(data, tokens[:, 1:], verbose=0),
+        "call": lambda: model(data),
+    }
+    with pytest.raises(ValueError, match=r"image.*\[0, 1\].*Received: float32"):
+        calls[entry]()
+
+
+@pytest.mark.parametrize("inputs", [(1, 2), images(), {"images": 1, "tokens": 2}])
+def test_inputs_in_another_form(inputs):
+    with pytest.raises(ValueError, match=r'`x` must be a dict \{"image".*Received: '):
+        captioner().predict(inputs)
+
+
+def test_every_variable_has_a_path_of_its_own():
+    paths = [v.path for v in captioner(encoder_depth=2, decoder_depth=2).variables]
+    assert len(set(paths)) == len(paths)
+
+
+def test_the_dtype_policy_reaches_every_layer(tmp_path):
+    model = captioner(dtype="mixed_float16")
+    data = {"image": images(), "tokens": tokens_of(TEXTS)[:, :-1]}
+    logits = model(data)
+    assert keras.backend.standardize_dtype(logits.dtype) == "float32"
+    block = model.text_decoder.get_layer("decoder_block_0")
+    for layer in (block, block.mixer, block.mixer.value_dense, block.cross_attention):
+        assert layer.compute_dtype == "float16"
+    assert model.image_encoder.get_layer("block_0").expand.compute_dtype == "float16"
+    model.save(tmp_path / "half.keras")
+    again = keras.saving.load_model(tmp_path / "half.keras")
+    assert again.dtype_policy.name == "mixed_float16"
+    np.testing.assert_allclose(array(again(data)), array(logits), rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize("mode", ["int8", "int4"])
+def test_a_quantised_captioner_is_loaded(mode, tmp_path):
+    model = captioner("stt-dense", "mha", "mha")
+    data = {"image": images(), "tokens": tokens_of(TEXTS)[:, :-1]}
+    plain = array(model(data))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of each layer that is not quantised
+        model.quantize(mode)
+    expected = array(model(data))
+    assert np.abs(plain - expected).max() > 0
+    model.save(tmp_path / "model.keras")
+    again = keras.saving.load_model(tmp_path / "model.keras")
+    np.testing.assert_allclose(array(again(data)), expected, rtol=1e-4, atol=1e-4)
+    assert again.generate(images()) == model.generate(images())
+
+
+def test_layers_as_templates(tmp_path):
+    model = ImageCaptioner(
+        (8, 12, 3),
+        WORDS,
+        max_length=LENGTH,
+        encoder_mixer=STT(2, synthesizer="random"),
+        decoder_mixer=STT(4, dropout=0.1),
+        grid=(4, 6),
+        width=8,
+    )
+    data = {"image": images(), "tokens": tokens_of(TEXTS)[:, :-1]}
+    assert model.text_decoder.get_layer("decoder_block_1").mixer.num_heads == 4
+    model.save(tmp_path / "model.keras")
+    again = keras.saving.load_model(tmp_path / "model.keras")
+    np.testing.assert_allclose(array(again(data)), array(model(data)), atol=1e-5)
 
 
 def test_a_loaded_captioner_writes_the_same(tmp_path):
@@ -285,13 +384,19 @@ def test_an_exported_captioner_computes_the_same(tmp_path):
     [
         ({"vocabulary": []}, "`vocabulary` must hold one word"),
         ({"vocabulary": ["a", "a"]}, "2 words, 1 distinct"),
-        ({"max_length": 0}, "`max_length` must be a positive integer"),
-        ({"decoder_depth": 0}, "`decoder_depth` must be a positive integer"),
+        ({"max_length": 0}, "`max_length`"),
+        ({"encoder_depth": 0}, "`encoder_depth`"),
+        ({"decoder_depth": 0}, "`decoder_depth`"),
         ({"cross_attention": "magic"}, "Received: cross_attention='magic'"),
-        ({"encoder_mixer": "magic"}, "Received: mixer='magic'"),
-        ({"decoder_mixer": "magic"}, "Received: mixer='magic'"),
+        ({"encoder_mixer": "magic"}, "Received: encoder_mixer='magic'"),
+        ({"decoder_mixer": "magic"}, "Received: decoder_mixer='magic'"),
         ({"decoder_mixer": "none"}, "causal form.*Received: decoder_mixer='none'"),
+        ({"encoder_mixer": lambda: STT(2)}, "`encoder_mixer`.*a name or a layer"),
         ({"grid": (5, 4)}, "multiples of the grid"),
+        ({"grid": 4}, "`grid`.*Received: grid=4"),
+        ({"image_shape": (16, 16)}, r"`image_shape`.*Received: .*\(16, 16\)"),
+        ({"image_shape": (None, 16, 3)}, "`image_shape`.*Received: "),
+        ({"image_shape": 16}, "`image_shape`.*Received: image_shape=16"),
     ],
 )
 def test_bad_arguments(options, message):

@@ -1,7 +1,9 @@
+import warnings
+
 import keras
 import numpy as np
 import pytest
-from support import array, relative_error
+from support import array, randomize, relative_error
 
 from keras_stt.layers import STT, STTBlock
 from keras_stt.mixers import MIXERS
@@ -127,7 +129,7 @@ def test_bad_arguments(arguments, message):
 
 @pytest.mark.parametrize("shape", [(None, None, 3), (8, None, 3)])
 def test_images_of_unknown_size(shape):
-    with pytest.raises(ValueError, match=r"must be known.*Received.*None, 3\)"):
+    with pytest.raises(ValueError, match=r"`input_shape`.*Received.*None, 3\)"):
         image_classifier(shape, 5, **SMALL)
 
 
@@ -150,3 +152,106 @@ def test_logits_are_float32_in_mixed_precision():
     assert keras.backend.standardize_dtype(logits.dtype) == "float32"
     blocks = [layer for layer in model.layers if isinstance(layer, STTBlock)]
     assert {b.mixer.compute_dtype for b in blocks} == {"bfloat16"}
+
+
+def test_a_layer_is_a_template():
+    template = STT(2, synthesizer="random", name="mine")
+    model = image_classifier(SHAPE, 5, **{**SMALL, "mixer": template, "depth": 2})
+    mixers = [model.get_layer(f"block_{i}").mixer for i in range(2)]
+    assert not template.built
+    assert [m.name for m in mixers] == ["mixer", "mixer"]
+    assert mixers[0] is not mixers[1]
+    assert {type(m.synthesizer).__name__ for m in mixers} == {"Random"}
+
+
+@pytest.mark.parametrize("mixer", [3, STT, None, lambda: "stt", "mha "])
+def test_mixers_that_are_none(mixer):
+    with pytest.raises(ValueError, match=r"`mixer` must be.*Received: "):
+        image_classifier(SHAPE, 5, **{**SMALL, "mixer": mixer})
+
+
+def test_a_function_that_returns_the_same_layer_twice_is_an_error():
+    layer = STT(2)
+    with pytest.raises(ValueError, match="`mixer`"):
+        image_classifier(SHAPE, 5, **{**SMALL, "mixer": lambda: layer, "depth": 2})
+
+
+@pytest.mark.parametrize("classes", [0, -1, "5"])
+def test_a_number_of_classes_that_is_none(classes):
+    with pytest.raises(ValueError, match=r"`num_classes`.*Received: num_classes="):
+        image_classifier(SHAPE, classes, **SMALL)
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "int64"])
+def test_integers_are_bytes(dtype):
+    model = randomize(image_classifier(SHAPE, 5, **SMALL))
+    pixels = np.random.default_rng(0).integers(0, 256, (3, *SHAPE)).astype(dtype)
+    expected = array(model((pixels / 255).astype("float32")))
+    np.testing.assert_allclose(array(model(pixels)), expected, rtol=1e-4, atol=1e-4)
+    predicted = model.predict(pixels, verbose=0)
+    np.testing.assert_allclose(predicted, expected, rtol=1e-4, atol=1e-4)
+    nested = keras.Sequential([keras.Input(SHAPE, dtype=dtype), model])
+    np.testing.assert_allclose(array(nested(pixels)), expected, rtol=1e-4, atol=1e-4)
+
+
+def test_training_on_bytes_and_on_floats_is_the_same(tmp_path):
+    pixels = np.random.default_rng(0).integers(0, 256, (4, *SHAPE)).astype("uint8")
+    floats, labels = (pixels / 255).astype("float32"), np.array([0, 1, 2, 3])
+    losses = []
+    for x in (pixels, floats):
+        keras.utils.set_random_seed(0)
+        model = image_classifier(SHAPE, 5, **SMALL)
+        model.compile(
+            "sgd", keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+        )
+        history = model.fit(x, labels, epochs=2, shuffle=False, verbose=0)
+        losses.append(history.history["loss"])
+        losses[-1].append(model.evaluate(x, labels, verbose=0))
+    np.testing.assert_allclose(*losses, rtol=1e-4)
+    model.save(tmp_path / "model.keras")
+    again = keras.saving.load_model(tmp_path / "model.keras")
+    np.testing.assert_allclose(array(again(pixels)), array(model(floats)), atol=1e-4)
+
+
+@pytest.mark.parametrize("entry", ["predict", "__call__", "fit", "evaluate"])
+def test_floats_that_are_no_pixels_are_an_error(entry):
+    model = image_classifier(SHAPE, 5, **SMALL)
+    with pytest.raises(ValueError, match=r"\[0, 1\].*Received: float32.*255"):
+        getattr(model, entry)(np.full((2, *SHAPE), 255, "float32"))
+
+
+def test_the_dtype_policy_reaches_every_layer():
+    model = image_classifier(SHAPE, 5, **SMALL, dtype="mixed_float16")
+    block = model.get_layer("block_0")
+    for layer in (block, block.mixer, block.mixer.value_dense, model.get_layer("norm")):
+        assert layer.compute_dtype == "float16"
+    logits = model(np.zeros((1, *SHAPE), "float32"))
+    assert keras.backend.standardize_dtype(logits.dtype) == "float32"
+
+
+@pytest.mark.parametrize("stem", ["patch", "convolution"])
+def test_keras_global_data_format_changes_nothing(stem):
+    arguments = {**SMALL, "stem": stem, "grid": (2, 3)}
+    model = randomize(image_classifier(SHAPE, 5, **arguments))
+    x = np.random.default_rng(0).random((2, *SHAPE)).astype("float32")
+    keras.config.set_image_data_format("channels_first")
+    try:
+        same = image_classifier(SHAPE, 5, **arguments)
+        same.set_weights(model.get_weights())
+        output = array(same(x))
+    finally:
+        keras.config.set_image_data_format("channels_last")
+    np.testing.assert_allclose(output, array(model(x)), rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("mode", ["int8", "int4"])
+def test_a_quantised_classifier_is_loaded(mode, tmp_path):
+    model = randomize(image_classifier(SHAPE, 5, **SMALL), stddev=0.1)
+    x = np.random.default_rng(0).random((2, *SHAPE)).astype("float32")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of each layer that is not quantised
+        model.quantize(mode)
+    expected = array(model(x))
+    model.save(tmp_path / "model.keras")
+    again = keras.saving.load_model(tmp_path / "model.keras")
+    np.testing.assert_allclose(array(again(x)), expected, rtol=1e-4, atol=1e-4)
