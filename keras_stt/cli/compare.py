@@ -21,6 +21,7 @@ from keras_stt.experiments.compare.settings import (
     ClassifySettings,
     Settings,
 )
+from keras_stt.experiments.data.source import folder_of
 from keras_stt.mixers import MIXERS
 
 if TYPE_CHECKING:
@@ -195,7 +196,7 @@ def _comparison(task: str) -> type[Comparison]:
 
 
 def _check_packages(dataset: str) -> None:
-    if Path(dataset).expanduser().is_dir():
-        check_installed(COMPARE_PACKAGES, "compare")
-    else:
+    if folder_of(dataset) is None:
         check_installed(COMPARE_PACKAGES + DATASET_PACKAGES, "compare,tensorflow")
+    else:
+        check_installed(COMPARE_PACKAGES, "compare")

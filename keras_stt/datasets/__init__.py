@@ -37,7 +37,7 @@ def prepare_scenes(data_dir: str | None = None) -> Any:
     except ImportError as error:
         raise ImportError(
             "`prepare_scenes` needs tensorflow-datasets. Install it with: "
-            "pip install 'keras-stt[compare]'"
+            "pip install 'keras-stt[compare,tensorflow]'"
         ) from error
     from keras_stt.datasets.scenes import Scenes
 

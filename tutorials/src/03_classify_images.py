@@ -26,7 +26,7 @@ from IPython.display import Markdown, display
 import keras_stt
 from keras_stt.datasets import render, scene
 from keras_stt.datasets.drawing import COLOURS
-from keras_stt.experiments import plots
+from keras_stt.experiments.reports import plots
 from keras_stt.experiments.reports.table import markdown_table
 
 FAST = bool(os.environ.get("FAST"))  # a rehearsal: few images, nothing is learned

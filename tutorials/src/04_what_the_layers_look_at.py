@@ -24,7 +24,7 @@ from IPython.display import display
 import keras_stt
 from keras_stt.datasets import render, scene
 from keras_stt.datasets.drawing import SIZES
-from keras_stt.experiments import plots
+from keras_stt.experiments.reports import plots
 from keras_stt.inspection import attention_maps
 from keras_stt.inspection.attention_figure import attention_figure
 

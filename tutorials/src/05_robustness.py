@@ -26,8 +26,8 @@ from IPython.display import display
 import keras_stt
 from keras_stt.datasets import render, scene
 from keras_stt.datasets.drawing import COLOURS
-from keras_stt.experiments import plots
 from keras_stt.experiments.measures.gradients import loss_gradient
+from keras_stt.experiments.reports import plots
 
 FAST = bool(os.environ.get("FAST"))  # a rehearsal: few images, nothing is learned
 plt.rcParams |= {"figure.dpi": 100, "font.size": 9, "axes.titlesize": 10}

@@ -28,8 +28,8 @@ from keras import ops
 
 import keras_stt
 from keras_stt.datasets import captions, is_correct, render, scene
-from keras_stt.experiments import plots
 from keras_stt.experiments.measures.caption_metrics import caption_metrics
+from keras_stt.experiments.reports import plots
 from keras_stt.experiments.reports.caption_figures import word_maps
 from keras_stt.inspection import attention_maps
 from keras_stt.models import ImageCaptioner, learn_vocabulary

@@ -28,9 +28,9 @@ from IPython.display import Markdown, display
 from keras import ops
 
 import keras_stt
-from keras_stt.experiments import plots
 from keras_stt.experiments.compare.classify import ClassifyComparison
 from keras_stt.experiments.compare.settings import ClassifySettings
+from keras_stt.experiments.reports import plots
 from keras_stt.experiments.reports.table import markdown_table
 from keras_stt.mixers import MIXERS, Mixer
 

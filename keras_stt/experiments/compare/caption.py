@@ -49,6 +49,11 @@ class CaptionComparison(Comparison):
         )
         texts = (text for texts in self.data.train.captions for text in texts)
         self.vocabulary = learn_vocabulary(texts, settings.min_count)
+        if not self.vocabulary:
+            raise ValueError(
+                "`min_count` must leave words that occur so often in the training "
+                f"captions. Received: min_count={settings.min_count}"
+            )
         self._train = self._tokenized(self.data.train)
         self._validation = self._tokenized(self.data.validation)
 

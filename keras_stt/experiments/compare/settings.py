@@ -7,13 +7,13 @@ import json
 import math
 from collections.abc import Container
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, ClassVar
 
 import keras
 
 from keras_stt import __version__
 from keras_stt.arguments import check_positive
+from keras_stt.experiments.data.source import folder_of
 from keras_stt.experiments.training.recipe import Recipe
 from keras_stt.mixers import MIXERS
 from keras_stt.models import CROSS_ATTENTIONS
@@ -79,8 +79,8 @@ class Settings:
     @property
     def dataset_name(self) -> str:
         """The data set without the way to a folder, which is this machine's alone."""
-        folder = Path(self.dataset).expanduser()
-        return folder.resolve().name if folder.is_dir() else self.dataset
+        folder = folder_of(self.dataset)
+        return self.dataset if folder is None else folder.resolve().name
 
     @property
     def compared(self) -> tuple[str, ...]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from keras_stt.experiments.data.source import folder_of
 from keras_stt.experiments.data.splits import check_counts, count_test, count_training
 from keras_stt.experiments.data.tfds_reader import (
     Reader,
@@ -109,16 +109,9 @@ def load_captions(
     """
     check_counts(train_images, validation_images, test_images, image_size)
     counts = (train_images, validation_images, test_images)
-    path = Path(os.path.expanduser(dataset))
-    named_as_path = dataset.startswith((".", "~")) or path.is_absolute()
-    # A folder that happens to be named like a data set holds no captions.
-    if path.is_dir() and (named_as_path or (path / "captions.json").exists()):
-        return _Folder(path, image_size, progress).load(counts)
-    if named_as_path:
-        raise ValueError(
-            "`dataset` must be an existing folder, or the name of a data set. "
-            f"Received: dataset={dataset!r}"
-        )
+    folder = folder_of(dataset)
+    if folder is not None:
+        return _Folder(folder, image_size, progress).load(counts)
     return _load_tfds(dataset, data_dir, counts, image_size, progress)
 
 

@@ -6,10 +6,13 @@ is deterministic: no file is shuffled, and example i of a split is always the sa
 
 import contextlib
 import os
+import socket
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
+from urllib.parse import urlsplit
+from urllib.request import getproxies
 
 import keras
 import numpy as np
@@ -39,7 +42,7 @@ def open_builder(dataset: str, data_dir: str | None) -> Any:
     except ImportError as error:
         raise ImportError(
             "Reading a data set needs tensorflow-datasets and TensorFlow, whichever "
-            "backend Keras uses. Install them with: pip install 'keras-stt[compare]'"
+            "backend Keras uses: pip install 'keras-stt[compare,tensorflow]'"
         ) from error
 
     if keras.backend.backend() != "tensorflow":
@@ -76,6 +79,8 @@ def prepare(builder: Any, dataset: str, progress: bool) -> None:
     """
     import tensorflow_datasets as tfds
 
+    if not builder.is_prepared() and dataset != EMBEDDED:
+        _check_network(builder, dataset)
     if not progress:
         tfds.disable_progress_bar()
     try:
@@ -90,6 +95,26 @@ def prepare(builder: Any, dataset: str, progress: bool) -> None:
         ) from error
     finally:
         tfds.enable_progress_bar()
+
+
+def _check_network(builder: Any, dataset: str) -> None:
+    """Raises a `ValueError` where the download has nowhere to go.
+
+    TensorFlow Datasets would try again for minutes.
+    """
+    hosts = [urlsplit(url).hostname for url in builder.url_infos]
+    hosts = [host for host in hosts if host]
+    # A proxy looks hosts up by itself.
+    if not hosts or getproxies():
+        return
+    try:
+        socket.getaddrinfo(hosts[0], 443)
+    except OSError as error:
+        raise ValueError(
+            f"`dataset` must be prepared in {builder.data_dir} already where there is "
+            f"no network (`data_dir` names another folder; '{EMBEDDED}' needs none). "
+            f"Received: dataset={dataset!r}, and {hosts[0]} cannot be reached ({error})"
+        ) from error
 
 
 def image_feature(builder: Any, dataset: str) -> str:

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from keras_stt.datasets import captions, scene
-from keras_stt.experiments import comparison
+from keras_stt.experiments.compare import comparison
 from keras_stt.experiments.compare.caption import (
     CaptionComparison,
     correct_share,

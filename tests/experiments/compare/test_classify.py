@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from samples import sample_results
 
-from keras_stt.experiments import classify, comparison
+from keras_stt.experiments.compare import classify, comparison
 from keras_stt.experiments.compare.classify import ClassifyComparison
 from keras_stt.experiments.compare.settings import ClassifySettings
 from keras_stt.experiments.data.classification import Images

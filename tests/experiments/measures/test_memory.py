@@ -13,8 +13,8 @@ import keras
 import numpy as np
 import pytest
 
-from keras_stt.experiments import memory
 from keras_stt.experiments.data.classification import Images
+from keras_stt.experiments.measures import memory
 from keras_stt.experiments.measures.memory import peak_step_bytes
 from keras_stt.experiments.measures.timing import inference_step
 

@@ -13,7 +13,7 @@ from matplotlib.colors import to_rgb
 from PIL import Image
 from samples import SAMPLE, partial_results, sample_results
 
-from keras_stt.experiments import plots
+from keras_stt.experiments.reports import plots
 from keras_stt.experiments.reports.plots import COLORS, looks, spread, write_figures
 from keras_stt.experiments.reports.results import ranked, summary
 

@@ -14,9 +14,9 @@ import numpy as np
 import pytest
 from samples import SAMPLE, partial_results, sample_results
 
-from keras_stt.experiments import environment as environment_module
-from keras_stt.experiments import results as results_module
+from keras_stt.experiments.measures import environment as environment_module
 from keras_stt.experiments.measures.environment import environment
+from keras_stt.experiments.reports import results as results_module
 from keras_stt.experiments.reports.files import read_json, write_json
 from keras_stt.experiments.reports.results import (
     TASKS,
@@ -261,7 +261,7 @@ def test_modules_import_no_backend():
         "package = types.ModuleType('keras_stt')\n"
         f"package.__path__ = [{str(Path(results_module.__file__).parents[1])!r}]\n"
         "sys.modules['keras_stt'] = package\n"
-        "from keras_stt.experiments import plots, report, results, table\n"
+        "from keras_stt.experiments.reports import plots, report, results, table\n"
         "heavy = {'keras', 'tensorflow', 'jax', 'torch', 'matplotlib.pyplot'}\n"
         "print(sorted(heavy & set(sys.modules)))\n"
     )

@@ -17,8 +17,8 @@ import numpy as np
 import pytest
 from small_runs import CLASSES, RECIPE, build, images, relabelled, run, state, values
 
-from keras_stt.experiments import training
 from keras_stt.experiments.data.classification import Images
+from keras_stt.experiments.training import training
 from keras_stt.experiments.training.batches import EpochBatches
 from keras_stt.experiments.training.recipe import Recipe
 from keras_stt.experiments.training.training import STATE_FILE, train
