@@ -36,7 +36,10 @@ LAYERS = [
     and issubclass(item, keras.layers.Layer)
     and not issubclass(item, keras.Model)
 ]
-ARGUMENTS = {"Mixture": {"synthesizers": ["random", "dense"]}}
+ARGUMENTS = {
+    "Mixture": {"synthesizers": ["random", "dense"]},
+    "SynthesizedAttention": {"synthesizer": "dense"},
+}
 NEEDS_HEADS = {
     "STT",
     "KerasAttention",

@@ -102,7 +102,7 @@ def _check_network(builder: Any, dataset: str) -> None:
 
     TensorFlow Datasets would try again for minutes.
     """
-    hosts = [urlsplit(url).hostname for url in builder.url_infos]
+    hosts = [urlsplit(url).hostname for url in builder.url_infos or ()]
     hosts = [host for host in hosts if host]
     # A proxy looks hosts up by itself.
     if not hosts or getproxies():

@@ -14,6 +14,7 @@ import pytest
 
 tfds = pytest.importorskip("tensorflow_datasets")
 
+from keras_stt.experiments.data import tfds_reader  # noqa: E402
 from keras_stt.experiments.data.classification import load_classification  # noqa: E402
 
 pytestmark = pytest.mark.backend_free
@@ -264,6 +265,23 @@ def test_data_set_that_cannot_be_prepared(tmp_path, monkeypatch):
 
     monkeypatch.setattr(Numbered, "download_and_prepare", fail)
     with pytest.raises(ValueError, match=r"Received: OSError: no network$"):
+        load_classification("numbered/colour", str(tmp_path))
+
+
+def test_without_a_network_a_download_is_not_even_tried(tmp_path, monkeypatch):
+    def fail(*_, **__):
+        raise AssertionError("tries, for minutes")
+
+    def no_host(*_, **__):
+        raise OSError("Name or service not known")
+
+    monkeypatch.setattr(Numbered, "download_and_prepare", fail)
+    urls = {"https://example.org/numbers.zip": None}
+    monkeypatch.setattr(Numbered, "url_infos", urls)
+    monkeypatch.setattr(tfds_reader, "getproxies", dict)
+    monkeypatch.setattr(tfds_reader.socket, "getaddrinfo", no_host)
+    message = r"`dataset`.*`data_dir`.*'scenes'.*Received: .*example.org"
+    with pytest.raises(ValueError, match=message):
         load_classification("numbered/colour", str(tmp_path))
 
 

@@ -259,9 +259,9 @@ def test_modules_import_no_backend():
         "import sys, types\n"
         # The package itself may import Keras; these modules must not.
         "package = types.ModuleType('keras_stt')\n"
-        f"package.__path__ = [{str(Path(results_module.__file__).parents[1])!r}]\n"
+        f"package.__path__ = [{str(Path(results_module.__file__).parents[2])!r}]\n"
         "sys.modules['keras_stt'] = package\n"
-        "from keras_stt.experiments.reports import plots, report, results, table\n"
+        "from keras_stt.experiments.reports import page, plots, results, table\n"
         "heavy = {'keras', 'tensorflow', 'jax', 'torch', 'matplotlib.pyplot'}\n"
         "print(sorted(heavy & set(sys.modules)))\n"
     )

@@ -8,7 +8,6 @@ import pytest
 from small_runs import build, values
 
 from keras_stt.experiments.training.recipe import Recipe, compile_model
-from keras_stt.mixers import MIXERS
 from keras_stt.models import image_classifier
 
 
@@ -105,7 +104,7 @@ KERNELS = {
 }
 
 
-@pytest.mark.parametrize("mixer", MIXERS)
+@pytest.mark.parametrize("mixer", KERNELS)
 def test_weight_decay_acts_on_the_same_of_every_mixer(mixer):
     """The kernels of projections, and no logits that are learned outright."""
     model = image_classifier(

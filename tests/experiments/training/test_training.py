@@ -145,7 +145,7 @@ def test_killed_process_ends_the_same(undisturbed, tmp_path):
         "EpochBatches.__getitem__ = waits\n"
         "run(Path(sys.argv[1]))\n"
     )
-    paths = [str(Path(__file__).parent), str(Path(__file__).parents[2])]
+    paths = [str(Path(__file__).parents[1]), str(Path(__file__).parents[3])]
     process = subprocess.Popen(
         [sys.executable, "-c", program, str(tmp_path)],
         stdout=subprocess.PIPE,
