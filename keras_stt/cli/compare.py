@@ -55,7 +55,8 @@ def add_classify(tasks: Any) -> None:
         "--mixers",
         nargs="+",
         metavar="MIXER",
-        help=f"among {', '.join(MIXERS)}; all by default",
+        help=f"among {', '.join(MIXERS)}; by default those of STT, mha, axial-mha, "
+        "depthwise-conv and none",
     )
     parser.add_argument("--depth", type=int, help="blocks")
     _add_shared(parser, "classify", ClassifySettings)

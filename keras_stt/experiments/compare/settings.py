@@ -18,6 +18,12 @@ from keras_stt.experiments.training.recipe import Recipe
 from keras_stt.mixers import MIXERS
 from keras_stt.models import CROSS_ATTENTIONS
 
+#: The mixers of a comparison that names none: STT's own, attention, and the simplest.
+DEFAULT_MIXERS = (
+    *(name for name in MIXERS if name.startswith("stt-")),
+    *("mha", "axial-mha", "depthwise-conv", "none"),
+)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
@@ -144,7 +150,7 @@ class ClassifySettings(Settings):
         depth: Number of blocks.
     """
 
-    mixers: tuple[str, ...] = tuple(MIXERS)
+    mixers: tuple[str, ...] = DEFAULT_MIXERS
     depth: int = 4
 
     task: ClassVar[str] = "classify"
