@@ -78,7 +78,7 @@ class STT(SynthesizedAttention):
             (video, volumes). The batch may be empty.
         mask: Boolean tensor of shape `(B, n_1, …, n_M)` (or with sizes 1, which
             broadcast), `True` for the positions that may be attended to. Of any form,
-            and exact: a masked position influences no output but its own. (Where all
+            and exact: what a masked position holds changes no output. (Where all
             valid positions together weigh less than the smallest float32, 1e-38, the
             layer attends to nothing.) An implicit Keras mask is used where none is
             given; either is passed on.
