@@ -171,7 +171,7 @@ class CaptionComparison(Comparison):
             if not text:
                 continue
             model = self.trained(variant)
-            tokens = model.tokenize_captions([text])[:, :-1]
+            tokens = model.tokenize([text])[:, :-1]
             inputs = {"image": image[None] / np.float32(255), "tokens": tokens}
             maps = attention_maps(model, inputs)[-1]
             heats = [maps.heat_map(t)[0].mean(axis=0) for t in range(len(text.split()))]
@@ -198,7 +198,7 @@ def right_and_wrong(right: npt.NDArray[np.bool_]) -> list[int]:
 def tokenized(
     data: CaptionedImages, vocabulary: Sequence[str], max_length: int
 ) -> TokenizedImages:
-    """The captions of images, as `ImageCaptioner.tokenize_captions` has them."""
+    """The captions of images, as `ImageCaptioner.tokenize` has them."""
     counts = np.array([len(texts) for texts in data.captions], np.int32)
     tokens = np.zeros((len(data), counts.max(initial=1), max_length + 2), np.int32)
     for rows, texts in zip(tokens, data.captions, strict=True):
