@@ -22,7 +22,7 @@ from keras_stt.experiments.reports.results import (
     values,
     variants,
 )
-from keras_stt.experiments.reports.table import limits, outcome, unfinished
+from keras_stt.experiments.reports.table import LIMITS, unfinished, verdict
 
 
 def write_report(results: Results, folder: str | os.PathLike[str]) -> Path:
@@ -54,7 +54,6 @@ def write_report(results: Results, folder: str | os.PathLike[str]) -> Path:
             1,
         )
     }
-    first, *others = outcome(results)
     data = results.get("dataset", {}).get("name", "images")
     page = _PAGE.substitute(
         {name: figures.get(name, "") for name in _PLACES},
@@ -64,8 +63,7 @@ def write_report(results: Results, folder: str | os.PathLike[str]) -> Path:
         expense_note=about.costs,
         further=_further(about, figures),
         facts=_rich(" · ".join(_facts(results))),
-        first=_rich(first),
-        others="".join(f"<p>{_rich(text)}</p>" for text in others),
+        first=_rich(verdict(results)),
         notice="".join(
             f'<p class="notice">{_rich(text)}</p>' for text in unfinished(results)
         ),
@@ -78,7 +76,7 @@ def write_report(results: Results, folder: str | os.PathLike[str]) -> Path:
         recipe=_list(_recipe(results)),
         machine=_list(_machine(results)),
         command=escape(results.get("command", MISSING)),
-        limits="".join(f"<li>{_rich(text)}</li>" for text in limits(results)),
+        limits="".join(f"<li>{_rich(text)}</li>" for text in LIMITS),
     )
     write_bytes(path, page.encode())
     return path
@@ -424,7 +422,6 @@ _PAGE = Template(
 <h1>$title</h1>
 <p class="first">$first</p>
 $notice
-$others
 <h2>$quality_heading</h2>
 $quality
 <p class="note">$quality_note</p>

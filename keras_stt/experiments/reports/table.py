@@ -1,8 +1,7 @@
-"""A comparison as text: tables, what came out, and what the numbers do not show."""
+"""A comparison as text: tables, the verdict, and what the numbers do not show."""
 
 import math
 import textwrap
-from typing import Any
 
 from keras_stt.experiments.reports.results import (
     MISSING,
@@ -146,50 +145,42 @@ def unfinished(results: Results) -> list[str]:
     return [] if results.get("finished") else ["Unfinished: measures are missing."]
 
 
-def outcome(results: Results) -> list[str]:
-    """What came out, in sentences; mixers' names stand in backticks.
+def verdict(results: Results) -> str:
+    """Which variant is best, its lead, and whether that exceeds the spread.
 
-    The first says which mixer is best and by how much, the others where the
-    attention baseline stands, what the best STT reaches, and what it costs. A
-    difference of means is held against the spread between seeds: the root of the
-    sum of the two squared standard deviations.
+    The lead is over the task's baseline, or over the second where the baseline is best
+    or missing. The spread of a difference is the root of the sum of the two squared
+    standard deviations between seeds.
 
     Args:
         results: Results of schema 1, also partial ones.
+
+    Returns:
+        One sentence; names of variants stand in backticks.
     """
-    order, task = ranked(results), task_of(results)
-    title, base = quality_of(results).title, task.baseline
+    order, task, quality = ranked(results), task_of(results), quality_of(results)
     if not order:
-        return [f"No {title} has been measured yet."]
+        return f"No {quality.title} has been measured yet."
     best, reached = order[0], {name: _text(results, name) for name in order}
     if len(order) == 1:
-        return [f"`{best}`, the only {task.noun} measured, reaches {reached[best]}."]
-    rival = base if base in order[1:] else order[1]
+        return f"`{best}`, the only {task.noun} measured, reaches {reached[best]}."
+    rival = task.baseline if task.baseline in order[1:] else order[1]
+    pair = [found(results, name, quality) or {} for name in (best, rival)]
+    lead = quality.scale * (pair[0]["mean"] - pair[1]["mean"])
+    points = " points" if quality.unit == "%" else ""
     now = "So far, " if unfinished(results) else ""
-    lines = [
-        f"{now}`{best}` has the best {title} of {len(order)} {task.noun}s, "
-        f"{reached[best]}, {_difference(results, best, rival)}."
-    ]
-    if rival != order[1]:
-        lines.append(f"It is {_difference(results, best, order[1])}.")
-    if task.choices == "mixers":
-        lines.append(_baseline(results))
-    stt = next((name for name in order if name.startswith("stt-")), None)
-    if stt and stt != best:
-        text = f"The best STT, `{stt}`, reaches {reached[stt]}"
-        text += "" if stt == order[1] else f", {_difference(results, stt, best)}"
-        if base in order and best != base:
-            text += f"; it is {_difference(results, stt, base, False)}"
-        lines.append(text + ".")
-    step = task.measures["training_step_ms"]
-    times = values(results, step)
-    if stt in times and base in times:
-        one, other = step.number(times[stt]), step.number(times[base])
-        lines.append(
-            f"A training step of `{stt}` takes {times[stt] / times[base]:.2f} times "
-            f"as long as one of `{base}` ({one} against {other} ms)."
-        )
-    return lines
+    start = (
+        f"{now}`{best}` has the best {quality.title} of {len(order)} {task.noun}s, "
+        f"{reached[best]}: {quality.number(lead)}{points} above `{rival}` "
+        f"({reached[rival]})"
+    )
+    if any(len(each["runs"]) < 2 for each in pair):
+        return f"{start}, with too few seeds to know the spread."
+    spread = quality.scale * math.hypot(*(each["std"] for each in pair))
+    times = "more than twice" if lead > 2 * spread else "more than"
+    if lead <= spread:
+        times = "within"
+    return f"{start}, {times} the spread between seeds ({quality.number(spread)})."
 
 
 def _text(results: Results, variant: str) -> str:
@@ -198,140 +189,25 @@ def _text(results: Results, variant: str) -> str:
     return quality.text(found(results, variant, quality)) + unit
 
 
-def _gap(results: Results, one: str, other: str) -> tuple[float, float | None]:
-    """Difference of two qualities as shown, and the spread to hold it against."""
-    quality = quality_of(results)
-    pair = [found(results, variant, quality) or {} for variant in (one, other)]
-    points = quality.scale * (pair[0]["mean"] - pair[1]["mean"])
-    if any(len(each["runs"]) < 2 for each in pair):
-        return points, None
-    return points, quality.scale * math.hypot(*(each["std"] for each in pair))
-
-
-def _difference(results: Results, one: str, other: str, reached: bool = True) -> str:
-    points, spread = _gap(results, one, other)
-    quality = quality_of(results)
-    noun = " points" if quality.unit == "%" else ""
-    side = f"{quality.number(abs(points))}{noun} {'above' if points > 0 else 'below'}"
-    if abs(points) < 0.5 * 10**-quality.digits:
-        side = "level with"
-    between = "" if spread is None else f"({quality.number(spread)}{noun})"
-    where = f" ({_text(results, other)})" if reached else ""
-    if spread is None:
-        verdict = "with too few seeds to know the spread"
-    elif abs(points) > 2 * spread:
-        verdict = f"more than twice the spread between seeds {between}"
-    elif abs(points) > spread:
-        verdict = f"more than the spread between seeds {between}"
-        verdict += " but not twice it"
-    else:
-        verdict = f"within the spread between seeds {between}"
-    return f"{side} `{other}`{where}, {verdict}"
-
-
-def _baseline(results: Results) -> str:
-    """Whether attention helps at all at this budget; if not, margins say little."""
-    order = ranked(results)
-    if "mha" not in order or "none" not in order:
-        lacking = "none" if "mha" in order else "mha"
-        return (
-            f"Without a result of `{lacking}` it is open whether dot-product attention "
-            "helps at this budget."
-        )
-    points, spread = _gap(results, "mha", "none")
-    text = f"`mha` is {_difference(results, 'mha', 'none')}"
-    if points > 0 and spread is None:
-        return f"{text}; `none` is the same model without mixing."
-    if points > 2 * (spread or 0.0):
-        return f"{text}: dot-product attention helps at this budget."
-    if points > (spread or 0.0):
-        return (
-            f"{text}: dot-product attention helps little at this budget, so read a "
-            "margin over it with care."
-        )
-    return (
-        f"{text}: dot-product attention has not begun to help at this budget, so a "
-        "margin over it says little."
-    )
-
-
-def limits(results: Results) -> list[str]:
-    """What the numbers do not show, as far as the results tell."""
-    settings, data = results.get("settings", {}), results.get("dataset", {})
-    seeds, tested = len(settings.get("seeds", [])), data.get("test_images")
-    noun, classified = task_of(results).noun, task_of(results).choices == "mixers"
-    lines = [
-        "With a single seed nothing is known about chance."
-        if seeds < 2
-        else f"{seeds} seeds show a spread only roughly; a margin of less than twice "
-        "the spread is a hint, not a finding."
-    ]
-    share = max(values(results, quality_of(results)).values(), default=None)
-    if classified and tested and share is not None:
-        error = math.sqrt(share * (100 - share) / tested)
-        lines.append(
-            f"{tested:,} test images leave a standard error of {error:.1f} points on "
-            f"an accuracy of {share:.0f} %. All mixers see the same images, so "
-            "differences are surer than that, but not free of it."
-        )
-    lines.append(
-        f"The best {noun} is picked on the images it is then quoted on, which flatters "
-        "its lead a little."
-    )
-    lines.append(
-        "One size of model and one budget of training: other sizes, more images or "
-        "more epochs may turn the order around."
-    )
-    lines.append(_tuning(results))
-    if data.get("name") == "scenes":
-        lines.append(
-            f"`scenes` is drawn by a program: it shows what a {noun} can do, and "
-            "nothing about photographs."
-        )
-    lines.append(
-        "FGSM is a weak attack of one step, and noise one disturbance of many: neither "
-        "promises robustness."
-        if classified
-        else "BLEU, ROUGE-L and CIDEr count words that captions share with references; "
-        "a true caption in other words scores low, and a false one in the same words "
-        "high."
-    )
-    if classified:
-        lines.append(
-            "Times and memory hold for this device, backend and batch size only; "
-            "multiply-adds hold everywhere and predict times poorly."
-        )
-    else:
-        lines.append(
-            "Times and memory hold for this device, backend and batch size only."
-        )
-    lines.append(
-        "STT here is this project's reading of a published abstract (arXiv "
-        "2201.01410); no number of that paper is reproduced or contradicted."
-    )
-    return lines
-
-
-def _tuning(results: Results) -> str:
-    search = results.get("search")
-    if not search:
-        return (
-            f"No learning rate was searched: each {task_of(results).noun} might do "
-            "better with its own."
-        )
-    text = "The search was small: more values, or more than one option, may gain more."
-    edge = [f"`{mixer}`" for mixer, entry in search.items() if _at_edge(entry)]
-    if edge:
-        text += (
-            " The best learning rate tried lies at an end of the range, so that a "
-            f"better one may lie beyond, for {', '.join(edge)}."
-        )
-    return text
-
-
-def _at_edge(entry: dict[str, Any]) -> bool:
-    rates = {run["learning_rate"] for run in entry.get("runs", [])}
-    return len(rates) > 1 and entry.get("best") in (min(rates), max(rates))
+#: What the numbers of a comparison do not show.
+LIMITS = (
+    "A margin of less than twice the spread between seeds is a hint, not a finding; "
+    "with one seed, nothing is known about chance.",
+    "The best is picked on the images that it is quoted on, which flatters its lead a "
+    "little.",
+    "One size of model and one training budget: others may change the order.",
+    "Where the best learning rate tried lies at an end of the range, a better one may "
+    "lie beyond.",
+    "Times and memory hold for this device, backend and batch size only. Multiply-adds "
+    "hold everywhere, and predict times poorly.",
+    "FGSM is a weak attack of one step, and noise one disturbance of many: neither "
+    "promises robustness.",
+    "BLEU, ROUGE-L and CIDEr count words shared with references: a true caption in "
+    "other words scores low.",
+    "`scenes` is drawn by a program: it says nothing about photographs.",
+    "STT here is this project's reading of a published abstract (arXiv 2201.01410); no "
+    "number of that paper is reproduced or contradicted.",
+)
 
 
 def _where(results: Results) -> str:

@@ -18,7 +18,7 @@ from keras_stt.experiments.compare.caption import (
 from keras_stt.experiments.compare.settings import CaptionSettings, captioner_parts
 from keras_stt.experiments.data.captions import CaptionedImages
 from keras_stt.experiments.reports.results import TASKS
-from keras_stt.experiments.reports.table import markdown_table, outcome, terminal_table
+from keras_stt.experiments.reports.table import markdown_table, terminal_table, verdict
 from keras_stt.models import ImageCaptioner
 
 SMALL = CaptionSettings(
@@ -109,7 +109,7 @@ def test_pictures_report_and_tables_are_written(finished):
         assert "stt-dense+stt-random" in text
         assert "CIDEr" in text
     assert max(map(len, terminal_table(results).splitlines())) <= 120
-    assert "has the best CIDEr of 2 captioners" in outcome(results)[0]
+    assert "has the best CIDEr of 2 captioners" in verdict(results)
 
 
 def test_killed_and_started_again_ends_the_same(

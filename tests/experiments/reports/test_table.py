@@ -1,4 +1,4 @@
-"""Tests of the tables, and of the sentences on what came out."""
+"""Tests of the tables and the verdict."""
 
 import re
 
@@ -7,12 +7,11 @@ from samples import SAMPLE, partial_results, sample_results
 
 from keras_stt.experiments.reports.results import summary
 from keras_stt.experiments.reports.table import (
-    limits,
     markdown_table,
     notes,
-    outcome,
     terminal_table,
     unfinished,
+    verdict,
 )
 
 pytestmark = pytest.mark.backend_free
@@ -140,117 +139,37 @@ def test_tables_refuse_another_schema(show):
 # Deviations by hand: (60, 61, 62) has 1.0, so two of them have √2 = 1.4 together.
 
 
-def test_outcome_names_best_margin_and_spread():
-    first, *_ = outcome(with_accuracies(stt_dense=(65, 66, 67), mha=(60, 61, 62)))
-    assert first == (
-        "`stt-dense` has the best test accuracy of 2 mixers, 66.0 ± 1.0 %, 5.0 points "
-        "above `mha` (61.0 ± 1.0 %), more than twice the spread between seeds "
-        "(1.4 points)."
-    )
-
-
 @pytest.mark.parametrize(
-    ("margin", "verdict"),
+    ("margin", "weight"),
     [
-        (1.3, "within the spread between seeds (1.4 points)."),
-        (1.5, "more than the spread between seeds (1.4 points) but not twice it."),
-        (2.7, "more than the spread between seeds (1.4 points) but not twice it."),
-        (2.9, "more than twice the spread between seeds (1.4 points)."),
+        (0.5, "within the spread"),
+        (1.3, "within the spread"),
+        (1.5, "more than the spread"),
+        (2.7, "more than the spread"),
+        (2.9, "more than twice the spread"),
     ],
 )
-def test_outcome_weighs_the_margin(margin, verdict):
+def test_the_verdict_weighs_the_lead_over_the_baseline(margin, weight):
     higher = (60 + margin, 61 + margin, 62 + margin)
-    first, *_ = outcome(with_accuracies(stt_dense=higher, mha=(60, 61, 62)))
-    assert first.endswith(verdict)
+    # Between the two stands another, over which the lead is smaller.
+    between = (60 + margin / 2,) * 3
+    text = verdict(with_accuracies(stt_dense=higher, none=between, mha=(60, 61, 62)))
+    assert text.startswith("`stt-dense` has the best test accuracy of 3 mixers")
+    assert f"{margin:.1f} points above `mha` (61.0 ± 1.0 %)" in text
+    assert f"{weight} between seeds (1.4)." in text
 
 
-@pytest.mark.parametrize(
-    ("margin", "words"),
-    [
-        (-3.0, "3.0 points below `none` (61.0 ± 1.0 %)"),
-        (0.0, "level with `none`"),
-        (1.0, "has not begun to help at this budget"),
-        (2.0, "helps little at this budget"),
-        (3.0, "dot-product attention helps at this budget."),
-    ],
-)
-def test_outcome_says_where_the_baseline_stands(margin, words):
-    mha = (60 + margin, 61 + margin, 62 + margin)
-    results = with_accuracies(stt_dense=(70, 70, 70), mha=mha, none=(60, 61, 62))
-    line = next(line for line in outcome(results) if line.startswith("`mha` is"))
-    assert words in line
-    assert ("says little" in line) == (margin <= 1)
-
-
-def test_outcome_without_a_baseline():
-    text = " ".join(outcome(with_accuracies(stt_dense=(60, 61), none=(50, 51))))
-    assert "Without a result of `mha`" in text
-    text = " ".join(outcome(with_accuracies(stt_dense=(60, 61), mha=(50, 51))))
-    assert "Without a result of `none`" in text
-
-
-def test_outcome_with_attention_ahead():
+def test_the_verdict_with_the_baseline_ahead():
     runs = {"mha": (70, 71, 72), "none": (65, 66, 67), "stt_dense": (60, 61, 62)}
-    first, *others = outcome(with_accuracies(**runs))
-    assert first.startswith(
-        "`mha` has the best test accuracy of 3 mixers, 71.0 ± 1.0 %, "
-    )
-    assert "5.0 points above `none`" in first
-    assert any("`stt-dense`, reaches 61.0" in line for line in others)
-    assert any("10.0 points below `mha`" in line for line in others)
+    text = verdict(with_accuracies(**runs))
+    assert text.startswith("`mha` has the best")
+    assert "5.0 points above `none`" in text
 
 
-def test_outcome_with_another_mixer_ahead():
-    lines = outcome(sample_results())
-    assert lines[0].startswith(
-        "`depthwise-conv` has the best test accuracy of 10 mixers"
-    )
-    assert "above `mha`" in lines[0]
-    assert lines[1].startswith("It is 0.9 points above `stt-mixture-dot`")
-    assert any(line.startswith("The best STT, `stt-mixture-dot`") for line in lines)
-
-
-def test_outcome_compares_step_times():
-    results = with_accuracies(stt_dense=(70, 71), mha=(60, 61))
-    for name, times in (("stt-dense", (50, 60, 990)), ("mha", (240, 240, 1))):
-        results["mixers"][name]["training_step_ms"] = summary(times)
-    assert outcome(results)[-1] == (
-        "A training step of `stt-dense` takes 0.25 times as long as one of `mha` "
-        "(60.0 against 240.0 ms)."
-    )
-
-
-def test_outcome_of_little():
-    assert outcome(with_accuracies()) == ["No test accuracy has been measured yet."]
-    assert outcome(with_accuracies(mha=(60, 61, 62))) == [
-        "`mha`, the only mixer measured, reaches 61.0 ± 1.0 %."
-    ]
-    first, second = outcome(with_accuracies(mha=(60,), none=(50,)))
-    assert first.startswith("So far, `mha`")
-    assert "too few seeds to know the spread" in first
-    assert "too few seeds to know the spread" in second
-
-
-def test_limits_follow_the_results():
-    text = " ".join(limits(sample_results()))
-    # sqrt(0.68 * 0.32 / 10,000) = 0.0047
-    assert "10,000 test images leave a standard error of 0.5 points" in text
-    assert "3 seeds show a spread only roughly" in text
-    assert "at an end of the range" in text
-    assert "scenes" not in text
-
-    results = sample_results(["mha"], seeds=(0,), search=False)
-    results["dataset"] |= {"name": "scenes", "test_images": 400}
-    text = " ".join(limits(results))
-    assert "standard error of 2.4 points" in text
-    assert "With a single seed" in text
-    assert "No learning rate was searched" in text
-    assert "`scenes` is drawn by a program" in text
-
-
-def test_limits_name_the_mixers_at_the_edge():
-    results = sample_results(["stt-dense", "mha"])
-    line = next(line for line in limits(results) if "search" in line)
-    assert "for `mha`." in line
-    results["search"]["mha"]["best"] = 0.001
-    assert "end of the range" not in " ".join(limits(results))
+def test_the_verdict_of_little():
+    assert "No test accuracy" in verdict(with_accuracies())
+    only = verdict(with_accuracies(mha=(60, 61, 62)))
+    assert "`mha`, the only mixer measured, reaches 61.0 ± 1.0 %" in only
+    partial = verdict(with_accuracies(mha=(60,), none=(50,)))
+    assert partial.startswith("So far, `mha`")
+    assert "too few seeds" in partial
