@@ -16,10 +16,9 @@ from keras_stt.experiments.bench.layers import FLOOR
 from keras_stt.experiments.bench.table import grids, points, slopes
 from keras_stt.experiments.reports.plots import (
     COLORS,
-    MUTED,
     STYLE,
     Look,
-    label_ends,
+    legend,
     side_by_side,
     write_figure,
 )
@@ -94,12 +93,8 @@ def growth(results: Results, quantities: list[str]) -> Figure | None:
         for name, (x, _) in ends.items():
             if x < last and name in notes:
                 notes[name] += ", then failed" if _failed(results, name) else ""
-        label_ends(panels[-1], ends, LOOKS, notes)
-        panels[-1].text(
-            *(1.145, 1.015, "mixer  slope"),
-            transform=panels[-1].transAxes,
-            color=MUTED,
-        )
+        costliest_first = sorted(ends, key=lambda name: -ends[name][1])
+        legend(panels[-1], costliest_first, LOOKS, notes, title="mixer  slope")
         return figure
 
 

@@ -3,7 +3,7 @@
 import io
 import itertools
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -11,8 +11,8 @@ import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
-from matplotlib.transforms import Bbox
 from PIL import Image
 
 from keras_stt.experiments.reports.files import write_bytes
@@ -183,7 +183,7 @@ def learning(results: Results) -> Figure | None:
         axes.set_xlabel("Epoch")
         axes.xaxis.set_major_locator(MaxNLocator(8, integer=True, min_n_ticks=1))
         axes.yaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10]))
-    label_ends(right, ends, looks(results))
+    legend(right, _best_first(ends), looks(results))
     return figure
 
 
@@ -193,7 +193,7 @@ def robustness(results: Results) -> Figure | None:
     if not measures(results, "noise", "fgsm"):
         return None
     figure, panels = _lined(sharey=True)
-    ends: dict[str, tuple[float, float]] = {}
+    ends: dict[str, float] = {}
     for axes, group in zip(panels, ("noise", "fgsm"), strict=True):
         for variant, look in looks(results).items():
             points = {
@@ -212,7 +212,7 @@ def robustness(results: Results) -> Figure | None:
     left.set(ylabel="Accuracy on test images (%)", ylim=(0, None))
     right.set(title="FGSM, one signed gradient step")
     right.set_xlabel("Step ε (255ths of the pixel range)")
-    label_ends(right, ends, looks(results))
+    legend(right, _best_first(ends), looks(results))
     return figure
 
 
@@ -251,7 +251,7 @@ def trade_off(results: Results) -> Figure | None:
         return None
     figure = Figure(figsize=(_INCHES, 4.1))
     axes = figure.add_subplot()
-    figure.subplots_adjust(0.085, 0.13, 0.985, 0.91)
+    figure.subplots_adjust(0.085, 0.13, 0.7, 0.91)
     for variant, point in points.items():
         color, marker, _ = looks(results)[variant]
         dot: Options = {"color": color, "mec": "white", "elinewidth": 4}
@@ -262,7 +262,7 @@ def trade_off(results: Results) -> Figure | None:
     axes.set_title("Quality for the work done: the upper left is better")
     axes.set(xlabel=_capital(along.label), ylabel=_capital(up.label))
     axes.margins(0.12, 0.12)
-    _label_points(axes, points)
+    legend(axes, [name for name in ranked(results) if name in points], looks(results))
     return figure
 
 
@@ -299,10 +299,10 @@ def _mark(axes: Axes, x: float, name: str) -> None:
 
 
 def _lined(sharey: bool = False) -> Any:
-    """Two panels of lines with room for labels on the right."""
+    """Two panels of lines with room for a legend on the right."""
     figure = Figure(figsize=(_INCHES, _LINED_HEIGHT))
     panels = figure.subplots(1, 2, sharey=sharey)
-    figure.subplots_adjust(0.08, 0.135, 0.75, 0.905, 0.1 if sharey else 0.27)
+    figure.subplots_adjust(0.08, 0.135, 0.7, 0.905, 0.1 if sharey else 0.3)
     return figure, panels
 
 
@@ -324,7 +324,7 @@ def _curves(results: Results, key: str) -> dict[str, np.ndarray]:
     return found
 
 
-def _line(axes: Axes, runs: Any, look: Look, x: Any = None) -> tuple[float, float]:
+def _line(axes: Axes, runs: Any, look: Look, x: Any = None) -> float:
     """Draw the mean of the runs at each x in a band from low to high; its end."""
     x = np.arange(1, len(runs) + 1) if x is None else x
     low, mean, high = (
@@ -335,92 +335,40 @@ def _line(axes: Axes, runs: Any, look: Look, x: Any = None) -> tuple[float, floa
     size = 5 * _SIZES.get(look.marker, 1.0)
     dot: Options = {"marker": look.marker, "markersize": size, "mec": "white"}
     axes.plot(x, mean, color=look.color, linestyle=look.line, **dot)
-    return float(x[-1]), float(mean[-1])
+    return float(mean[-1])
 
 
-def spread(positions: Sequence[float], gap: float) -> np.ndarray:
-    """Move rising positions as little as possible: in [0, 1], `gap` apart.
-
-    The least-squares answer: positions less their place in a row of gaps must not
-    fall, so those that do are pooled and share their mean.
-    """
-    pools: list[list[float]] = []
-    for place, position in enumerate(positions):
-        pools.append([position - place * gap])
-        while len(pools) > 1 and np.mean(pools[-2]) > np.mean(pools[-1]):
-            pools[-2:] = [pools[-2] + pools[-1]]
-    moved = np.array([np.mean(pool) for pool in pools for _ in pool])
-    room = max(0.0, 1.0 - gap * (len(moved) - 1))
-    return np.clip(moved, 0.0, room) + gap * np.arange(len(moved))
-
-
-def label_ends(
+def legend(
     axes: Axes,
-    ends: dict[str, tuple[float, float]],
-    style: Any,
-    notes: dict[str, str] | None = None,
+    order: Iterable[str],
+    style: Mapping[str, Look],
+    notes: Mapping[str, str] | None = None,
+    title: str | None = None,
 ) -> None:
-    """Name every line at its right end, with a leader where names had to move.
+    """Names lines or points in a legend to the right of a panel.
 
     Args:
         axes: The panel, with room on its right.
-        ends: The last point of every line, by its name.
-        style: The look of every line, by its name.
+        order: The names, from the top.
+        style: The look of each name.
         notes: What follows a name, for those that have something.
+        title: Title of the legend.
     """
-    axes.autoscale_view()
-    gap = 0.152 * axes.figure.dpi / axes.get_window_extent().height
-    order = sorted(ends, key=lambda variant: ends[variant][1])
-    to_fraction = axes.transData + axes.transAxes.inverted()
-    places = [to_fraction.transform(ends[variant])[1] for variant in order]
-    last = max(x for x, _ in ends.values())
-    for variant, place in zip(order, spread(places, gap), strict=True):
-        color, marker, _ = style[variant]
-        size = 6 * _SIZES.get(marker, 1.0)
-        if ends[variant][0] == last:
-            leader = {"arrowstyle": "-", "color": "#C3C8CE", "linewidth": 0.7}
-            ways = ("data", "axes fraction")
-            axes.annotate("", ends[variant], (1.075, place), *ways, leader)
-        at: Options = {"transform": axes.transAxes, "clip_on": False}
-        axes.plot(1.1, place, marker, color=color, markersize=size, mec="white", **at)
-        name = _short(variant) + (notes or {}).get(variant, "")
-        axes.text(1.145, place, name, va="center_baseline", **at)
+    handles = []
+    for name in order:
+        color, marker, line = style[name]
+        size = 5 * _SIZES.get(marker, 1.0)
+        label = _short(name) + (notes or {}).get(name, "")
+        dot: Options = {"marker": marker, "markersize": size, "mec": "white"}
+        handles.append(Line2D([], [], color=color, linestyle=line, label=label, **dot))
+    where: Options = {"loc": "center left", "bbox_to_anchor": (1.03, 0.5)}
+    look: Options = {"frameon": False, "fontsize": 8, "handlelength": 2.6}
+    axes.legend(handles=handles, title=title, borderaxespad=0, **where, **look)
 
 
-def _label_points(axes: Axes, points: dict[str, tuple[float, float]]) -> None:
-    """Name every point where its name covers least of other names and points."""
-    axes.autoscale_view()
-    centres = [axes.transData.transform(point) for point in points.values()]
-    taken = [Bbox.from_extents(x - 8, y - 8, x + 8, y + 8) for x, y in centres]
-    for variant, point in points.items():
-        text = axes.annotate(_short(variant), point, (0, 0), textcoords="offset points")
-        text.set_verticalalignment("center_baseline")
-
-        def covered(place: tuple[int, int, Any], text: Any = text) -> float:
-            text.set_position(place[:2])
-            text.set_horizontalalignment(place[2])
-            box = text.get_window_extent()
-            # A name far from its point is as bad as a name that touches another.
-            others = sum(_shared(box, other) for other in taken) + 3 * abs(place[1])
-            return others + box.width * box.height - _shared(box, axes.bbox)
-
-        covered(min(_PLACES, key=covered))
-        taken.append(text.get_window_extent())
-
-
-# Offsets of a name from its point, in points, the preferred first.
-_PLACES: list[tuple[int, int, Any]] = [
-    (8 * right, up, side)
-    for up in (0, 10, -10, 20, -20)
-    for right, side in ((1, "left"), (-1, "right"), (0, "center"))
-    if right or up
-]
-
-
-def _shared(one: Bbox, other: Bbox) -> float:
-    """Area that two boxes have in common."""
-    common = Bbox.intersection(one, other)
-    return common.width * common.height if common else 0.0
+def _best_first(ends: Mapping[str, float]) -> list[str]:
+    """Names by the value where their line ends, the highest first."""
+    return sorted(ends, key=lambda name: -ends[name])
 
 
 def _png(figure: Figure) -> bytes:
