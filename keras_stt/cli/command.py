@@ -9,12 +9,12 @@ import os
 import re
 import shlex
 import sys
-import traceback
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import keras
+
+from keras_stt.experiments.errors import UserError, user_errors
 
 BACKENDS = ("tensorflow", "jax", "torch")
 
@@ -26,9 +26,8 @@ def carried_out(
     try:
         check_backend(options.backend, arguments)
         print(run())
-    except (ImportError, OSError, ValueError) as error:
-        if isinstance(error, ValueError) and not _raised_here(error):
-            raise
+    # Any other ValueError is a defect, and shows.
+    except (ImportError, OSError, UserError) as error:
         # The package speaks of its arguments, the user of options.
         message = re.sub(
             r"`(\w+)`",
@@ -44,21 +43,13 @@ def settings_of(options: argparse.Namespace) -> Any:
     """The settings that the options are."""
     names = [field.name for field in dataclasses.fields(options.settings)]
     chosen = {name: getattr(options, name) for name in names}
-    return options.settings(
-        **{
-            name: tuple(value) if isinstance(value, list) else value
-            for name, value in chosen.items()
-        }
-    )
-
-
-def _raised_here(error: Exception) -> bool:
-    """Whether this package says what is wrong; any other error is a defect, and shows.
-
-    Keras raises `ValueError` too.
-    """
-    *_, (frame, _) = traceback.walk_tb(error.__traceback__)
-    return Path(frame.f_code.co_filename).is_relative_to(Path(__file__).parents[1])
+    with user_errors():
+        return options.settings(
+            **{
+                name: tuple(value) if isinstance(value, list) else value
+                for name, value in chosen.items()
+            }
+        )
 
 
 def check_backend(backend: str | None, arguments: list[str]) -> None:
@@ -66,12 +57,12 @@ def check_backend(backend: str | None, arguments: list[str]) -> None:
     running = keras.backend.backend()
     if backend is None or backend == running:
         if running not in BACKENDS:
-            raise ValueError(
+            raise UserError(
                 f"The backend must be one of {', '.join(BACKENDS)}. Received: {running}"
             )
         return
     if importlib.util.find_spec(backend) is None:
-        raise ValueError(
+        raise UserError(
             f"The backend must be installed: pip install 'keras-stt[{backend}]'. "
             f"Received: --backend {backend}"
         )
@@ -91,7 +82,7 @@ def check_installed(packages: tuple[str, ...], extras: str) -> None:
     """Raises a `ValueError` where packages are missing, with the extras to install."""
     missing = [name for name in packages if importlib.util.find_spec(name) is None]
     if missing:
-        raise ValueError(
+        raise UserError(
             "This command needs further packages: "
             f"pip install 'keras-stt[{extras}]'. "
             f"Missing: {', '.join(missing)}"

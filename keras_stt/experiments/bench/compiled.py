@@ -12,6 +12,7 @@ from typing import Any
 
 import keras
 
+from keras_stt.experiments.errors import UserError
 from keras_stt.typing import Tensor
 
 #: A pure function of tensors, and the tensors.
@@ -33,7 +34,7 @@ def check_forms(forms: Sequence[str]) -> None:
     backend = keras.backend.backend()
     unknown = [form for form in forms if form not in FORMS[backend]]
     if unknown:
-        raise ValueError(
+        raise UserError(
             f"`forms` must be among {', '.join(FORMS[backend])} on {backend}. "
             f"Received: {', '.join(unknown)}"
         )

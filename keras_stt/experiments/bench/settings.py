@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 
 from keras_stt.arguments import check_positive
+from keras_stt.experiments.errors import UserError
 from keras_stt.mixers import MIXERS
 
 DTYPES = ("float32", "bfloat16", "float16")
@@ -40,34 +41,34 @@ class BenchSettings:
     def __post_init__(self) -> None:
         unknown = [name for name in self.mixers if name not in MIXERS]
         if unknown or not self.mixers:
-            raise ValueError(
+            raise UserError(
                 f"`mixers` must be among {', '.join(MIXERS)}. "
                 f"Received: {', '.join(unknown) or 'none'}"
             )
         for name in ("channels", "num_heads"):
             check_positive(name, getattr(self, name))
         if self.channels % self.num_heads:
-            raise ValueError(
+            raise UserError(
                 "`channels` must be a multiple of `num_heads`. Received: "
                 f"channels={self.channels}, num_heads={self.num_heads}"
             )
         if not self.grids or len(set(self.grids)) != len(self.grids):
-            raise ValueError(
+            raise UserError(
                 f"`grids` must be distinct, one at least. Received: {self.grids}"
             )
         for batch in self.batches:
             check_positive("batches", batch)
         if len(self.batches) not in (1, len(self.grids)):
-            raise ValueError(
+            raise UserError(
                 "`batches` must be one number, or one for each of the "
                 f"{len(self.grids)} grids. Received: {self.batches}"
             )
         if self.dtype not in DTYPES:
-            raise ValueError(
+            raise UserError(
                 f"`dtype` must be one of {', '.join(DTYPES)}. Received: {self.dtype}"
             )
         if not self.seconds > 0 or math.isinf(self.seconds):
-            raise ValueError(
+            raise UserError(
                 f"`seconds` must be positive. Received: seconds={self.seconds}"
             )
 

@@ -19,6 +19,7 @@ from keras_stt.experiments.data.examples import (
     checksum,
 )
 from keras_stt.experiments.data.tfds_reader import EMBEDDED
+from keras_stt.experiments.errors import UserError
 from keras_stt.experiments.measures.caption_metrics import caption_metrics
 from keras_stt.experiments.measures.timing import Step
 from keras_stt.experiments.reports.caption_figures import gallery, word_maps
@@ -50,7 +51,7 @@ class CaptionComparison(Comparison):
         texts = (text for texts in self.data.train.captions for text in texts)
         self.vocabulary = learn_vocabulary(texts, settings.min_count)
         if not self.vocabulary:
-            raise ValueError(
+            raise UserError(
                 "`min_count` must leave words that occur so often in the training "
                 f"captions. Received: min_count={settings.min_count}"
             )

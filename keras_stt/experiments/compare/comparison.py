@@ -27,6 +27,7 @@ import keras
 
 from keras_stt.experiments.compare.settings import identity, record
 from keras_stt.experiments.data.examples import Examples
+from keras_stt.experiments.errors import user_errors
 from keras_stt.experiments.measures.device import accelerator
 from keras_stt.experiments.measures.environment import environment as environment_of
 from keras_stt.experiments.measures.memory import peak_step_bytes
@@ -82,8 +83,9 @@ class Comparison(ABC):
         check_folder(folder, identity(settings))
         self.load(data_dir)
         check_recipe(settings.recipe(settings.learning_rates[0]), self.examples()[0])
-        for variant in settings.compared:
-            self.build(variant)
+        with user_errors():
+            for variant in settings.compared:
+                self.build(variant)
         expected = identity(settings, data=self.fingerprint())
         check_folder(folder, expected)
         folder.mkdir(parents=True, exist_ok=True)

@@ -14,6 +14,7 @@ import keras
 from keras_stt import __version__
 from keras_stt.arguments import check_positive
 from keras_stt.experiments.data.source import folder_of
+from keras_stt.experiments.errors import UserError
 from keras_stt.experiments.training.recipe import Recipe
 from keras_stt.mixers import MIXERS
 from keras_stt.models import CROSS_ATTENTIONS
@@ -97,27 +98,27 @@ class Settings:
         for name in (self.choices, "seeds", "learning_rates"):
             values = getattr(self, name)
             if not values or len(set(values)) != len(values):
-                raise ValueError(
+                raise UserError(
                     f"`{name}` must hold one value at least, and none twice. "
                     f"Received: {name}={values}"
                 )
         if min(self.seeds) < 0 or max(self.seeds) >= 2**32:
-            raise ValueError(
+            raise UserError(
                 f"Seeds must be at least 0 and below 2^32. Received: seeds={self.seeds}"
             )
         if not 0 < self.mlp_ratio < math.inf:
-            raise ValueError(
+            raise UserError(
                 "`mlp_ratio` must be positive and finite. "
                 f"Received: mlp_ratio={self.mlp_ratio}"
             )
         if len(self.learning_rates) > 1 and self.validation_images < 1:
-            raise ValueError(
+            raise UserError(
                 "Several learning rates are compared on validation images: "
                 "`validation_images` must be at least 1. "
                 f"Received: validation_images={self.validation_images}"
             )
         if len(self.learning_rates) == 1 and self.search_epochs is not None:
-            raise ValueError(
+            raise UserError(
                 "`search_epochs` needs several learning rates to compare. "
                 f"Received: search_epochs={self.search_epochs}, "
                 f"learning_rates={self.learning_rates}"
@@ -159,7 +160,7 @@ class ClassifySettings(Settings):
     def __post_init__(self) -> None:
         unknown = [mixer for mixer in self.mixers if mixer not in MIXERS]
         if unknown or not self.mixers:
-            raise ValueError(
+            raise UserError(
                 f"`mixers` must be among {', '.join(MIXERS)}. "
                 f"Received: {', '.join(unknown) or 'none'}"
             )
@@ -225,7 +226,7 @@ def captioner_parts(variant: str) -> tuple[str, str, str]:
     if len(parts) != 3 or any(
         part not in names for part, names in zip(parts, known, strict=True)
     ):
-        raise ValueError(
+        raise UserError(
             "A variant must be named <encoder>+<decoder> or "
             "<encoder>+<decoder>+<cross-attention>, with mixers among "
             f"{', '.join(MIXERS)} and a cross-attention among "

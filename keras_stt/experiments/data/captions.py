@@ -21,6 +21,7 @@ from keras_stt.experiments.data.tfds_reader import (
     open_builder,
     prepare,
 )
+from keras_stt.experiments.errors import UserError
 from keras_stt.models import normalize_caption
 
 # Between the captions of an image while TensorFlow holds them: no caption has one.
@@ -162,7 +163,7 @@ def _parts(
         found = [name for name in ("test", *_VALIDATION) if sizes.get(name)]
         train, tests = "train", {"test": found[0]} if found else {}
     if not sizes.get(train) or not tests:
-        raise ValueError(
+        raise UserError(
             f"Data set '{dataset}' must have images in a split 'train' and in one of "
             f"'test', 'val', 'validation'. Received: splits {dict(sizes)}"
         )
@@ -172,7 +173,7 @@ def _parts(
     }
     spare = [n for n in _VALIDATION if sizes.get(n) and n not in tests.values()]
     if spare and validation_images > sizes[spare[0]]:
-        raise ValueError(
+        raise UserError(
             f"`validation_images` must be at most {sizes[spare[0]]}, the size of split "
             f"'{spare[0]}' of '{dataset}'. "
             f"Received: validation_images={validation_images}"
@@ -206,7 +207,7 @@ def _caption_feature(builder: Any, dataset: str) -> Callable[[dict[str, Any]], A
     captions = [path for path in found if "caption" in path[0].lower()]
     captions = captions or [path for path in found if "file" not in path[0].lower()]
     if len(captions) != 1:
-        raise ValueError(
+        raise UserError(
             f"Data set '{dataset}' must have its captions in one feature, a "
             "tfds.features.Text or a sequence of them. "
             f"Received: features {', '.join(sorted(features))}"
@@ -243,7 +244,7 @@ class _Folder:
         self.image_size = image_size
         self.progress = progress
         if not (path / "images").is_dir():
-            raise ValueError(
+            raise UserError(
                 "A folder of captioned images must hold a folder 'images'. "
                 f"Received: {path} without one"
             )
@@ -262,7 +263,7 @@ class _Folder:
         try:
             content = json.loads(path.read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
-            raise ValueError(
+            raise UserError(
                 f"A folder of captioned images must hold '{name}', JSON of the form "
                 f"{form}. Received: {path}: {error}"
             ) from error
@@ -271,7 +272,7 @@ class _Folder:
             for texts in content.values()
         )
         if not fits:
-            raise ValueError(f"'{name}' must have the form {form}. Received: {path}")
+            raise UserError(f"'{name}' must have the form {form}. Received: {path}")
         return content
 
     def _check_splits(self) -> None:
@@ -317,7 +318,7 @@ class _Folder:
             if not number:
                 images = np.empty((len(files), *pixels.shape), np.uint8)
             if pixels.shape != images.shape[1:]:
-                raise ValueError(
+                raise UserError(
                     f"The images of '{self.name}' differ in size: `image_size` must "
                     "say which size to resize them to. Received: image_size=None, "
                     f"{files[0]} of {images.shape[1:3]}, {file} of {pixels.shape[:2]}"
@@ -334,11 +335,11 @@ class _Folder:
             with Image.open(self.path / "images" / file) as opened:
                 upright = ImageOps.exif_transpose(opened)
         except Exception as error:  # Pillow has many, SyntaxError among them.
-            raise ValueError(
+            raise UserError(
                 f"Every image must be readable. Received: {file} ({error})"
             ) from error
         if upright.mode.startswith(("I", "F")):
-            raise ValueError(
+            raise UserError(
                 "Every image must have 8 bits per colour. "
                 f"Received: {file} of mode {upright.mode}"
             )
@@ -368,4 +369,4 @@ def _refuse(expected: str, names: Any) -> None:
     names = sorted(names)
     if names:
         more = f" and {len(names) - 3} more" if len(names) > 3 else ""
-        raise ValueError(f"{expected}. Received: {', '.join(names[:3])}{more}")
+        raise UserError(f"{expected}. Received: {', '.join(names[:3])}{more}")

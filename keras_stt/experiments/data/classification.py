@@ -15,6 +15,7 @@ from keras_stt.experiments.data.tfds_reader import (
     open_builder,
     prepare,
 )
+from keras_stt.experiments.errors import UserError
 
 
 @dataclass(frozen=True)
@@ -135,7 +136,7 @@ def load_classification(
     validation = images("train", available - validation_images, available)
     for labels in (train.labels, validation.labels):
         if (labels < 0).any():
-            raise ValueError(
+            raise UserError(
                 f"Data set '{dataset}' must have labels from 0 in its training "
                 f"split. Received: label {labels.min()}"
             )
@@ -157,7 +158,7 @@ def _test_split(reader: Reader) -> str:
         # tfds marks withheld labels by -1.
         if present and reader.read(split, 0, 1)[1][0] >= 0:
             return split
-    raise ValueError(
+    raise UserError(
         f"Data set '{reader.dataset}' must have a split 'test' or 'validation' with "
         f"labels. Received: splits {sorted(splits)}"
     )
@@ -169,7 +170,7 @@ def _label_feature(builder: Any, dataset: str) -> str:
 
     label = find_feature(builder, dataset, tfds.features.ClassLabel, "label", 1)
     if not builder.info.features[label].num_classes:
-        raise ValueError(
+        raise UserError(
             f"The label of '{dataset}' must know its number of classes. "
             f"Received: {builder.info.features[label]}"
         )

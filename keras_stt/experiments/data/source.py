@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from keras_stt.experiments.errors import UserError
+
 
 def folder_of(dataset: str) -> Path | None:
     """The folder that a data set is, or `None` for one of TensorFlow Datasets.
@@ -22,7 +24,7 @@ def folder_of(dataset: str) -> Path | None:
     if path.is_dir() and (named_as_path or (path / "captions.json").exists()):
         return path
     if named_as_path:
-        raise ValueError(
+        raise UserError(
             "`dataset` must be an existing folder, or the name of a data set. "
             f"Received: dataset={dataset!r}"
         )

@@ -1,5 +1,7 @@
 """How many images of each split an experiment takes."""
 
+from keras_stt.experiments.errors import UserError
+
 
 def check_counts(
     train: int | None, validation: int, test: int | None, image_size: int | None
@@ -12,7 +14,7 @@ def check_counts(
         ("image_size", image_size, 1),
     ):
         if value is not None and value < least:
-            raise ValueError(
+            raise UserError(
                 f"`{name}` must be at least {least}. Received: {name}={value}"
             )
 
@@ -33,7 +35,7 @@ def count_training(
     """
     count = available - validation if train is None else train
     if count < 1 or count + validation > available:
-        raise ValueError(
+        raise UserError(
             "`train_images` and `validation_images` must be at most "
             f"{available} together, the size of the training split of '{dataset}', "
             f"and leave something to train on. Received: train_images={count}, "
@@ -55,7 +57,7 @@ def count_test(dataset: str, split: str, available: int, test: int | None) -> in
         ValueError: If there are not as many.
     """
     if test is not None and test > available:
-        raise ValueError(
+        raise UserError(
             f"`test_images` must be at most {available}, the size of split '{split}' "
             f"of '{dataset}'. Received: test_images={test}"
         )

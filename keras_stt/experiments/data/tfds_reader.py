@@ -18,6 +18,8 @@ import keras
 import numpy as np
 import numpy.typing as npt
 
+from keras_stt.experiments.errors import UserError
+
 EMBEDDED = "scenes"
 """The data set that this package draws itself, without a download."""
 _READ_BATCH = 128
@@ -51,7 +53,7 @@ def open_builder(dataset: str, data_dir: str | None) -> Any:
         with contextlib.suppress(RuntimeError):
             tf.config.set_visible_devices([], "GPU")
     if data_dir is not None and not Path(data_dir).expanduser().is_dir():
-        raise ValueError(
+        raise UserError(
             "`data_dir` must be an existing folder, of data sets that TensorFlow "
             f"Datasets prepared or shall prepare there. Received: data_dir={data_dir!r}"
         )
@@ -65,7 +67,7 @@ def open_builder(dataset: str, data_dir: str | None) -> Any:
         AssertionError,
         ImportError,
     ) as error:
-        raise ValueError(
+        raise UserError(
             f"`dataset` must be '{EMBEDDED}' or the name of a data set of TensorFlow "
             f"Datasets. Received: dataset={dataset!r} ({_first_line(error)})"
         ) from error
@@ -88,7 +90,7 @@ def prepare(builder: Any, dataset: str, progress: bool) -> None:
             download_config=tfds.download.DownloadConfig(try_download_gcs=False)
         )
     except Exception as error:
-        raise ValueError(
+        raise UserError(
             f"Data set '{dataset}' must be prepared in {builder.data_dir}, or it must "
             "be possible to download and prepare it there. Received: "
             f"{type(error).__name__}: {_first_line(error)}"
@@ -110,7 +112,7 @@ def _check_network(builder: Any, dataset: str) -> None:
     try:
         socket.getaddrinfo(hosts[0], 443)
     except OSError as error:
-        raise ValueError(
+        raise UserError(
             f"`dataset` must be prepared in {builder.data_dir} already where there is "
             f"no network (`data_dir` names another folder; '{EMBEDDED}' needs none). "
             f"Received: dataset={dataset!r}, and {hosts[0]} cannot be reached ({error})"
@@ -127,7 +129,7 @@ def image_feature(builder: Any, dataset: str) -> str:
 
     image = find_feature(builder, dataset, tfds.features.Image, "image", 0)
     if builder.info.features[image].np_dtype != np.uint8:
-        raise ValueError(
+        raise UserError(
             f"The images of '{dataset}' must be uint8. "
             f"Received: {builder.info.features[image]}"
         )
@@ -165,7 +167,7 @@ def find_feature(
             return name
     if len(names) == 1:
         return names[0]
-    raise ValueError(
+    raise UserError(
         f"Data set '{dataset}' must have one {default} feature, a "
         f"tfds.features.{kind.__name__}, to be used here. "
         f"Received: features {', '.join(found) or features}"
@@ -198,7 +200,7 @@ class Reader(NamedTuple):
         splits = self.builder.info.splits
         if split not in splits or not splits[split].num_examples:
             found = {name: info.num_examples for name, info in splits.items()}
-            raise ValueError(
+            raise UserError(
                 f"Data set '{self.dataset}' must have images in a split '{split}'. "
                 f"Received: splits {found}"
             )
@@ -246,7 +248,7 @@ class Reader(NamedTuple):
             except (tf.errors.InvalidArgumentError, ValueError) as error:
                 if self.image_size or None not in shape:
                     raise
-                raise ValueError(
+                raise UserError(
                     f"The images of '{self.dataset}' differ in size: `image_size` must "
                     "say which size to resize them to. Received: image_size=None"
                 ) from error

@@ -5,6 +5,8 @@ import os
 from pathlib import Path
 from typing import Any
 
+from keras_stt.experiments.errors import UserError
+
 
 def write_bytes(path: str | os.PathLike[str], data: bytes) -> None:
     """Write a file atomically: readers see the old file or the whole new one.
@@ -44,7 +46,7 @@ def write_json(path: str | os.PathLike[str], data: Any) -> None:
             data, indent=1, allow_nan=False, ensure_ascii=False, default=_plain
         )
     except ValueError as error:
-        raise ValueError(
+        raise UserError(
             f"Expected finite numbers to write to {Path(path).name}. Received: {error}"
         ) from error
     write_bytes(path, (text + "\n").encode())
@@ -65,7 +67,7 @@ def read_json(path: str | os.PathLike[str]) -> Any:
     try:
         return json.loads(Path(path).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise ValueError(
+        raise UserError(
             f"Expected a readable JSON file. Received: {path} ({error})"
         ) from error
 
@@ -80,12 +82,12 @@ def check_folder(folder: Path, expected: dict[str, Any]) -> None:
     if not folder.exists():
         return
     if not folder.is_dir():
-        raise ValueError(f"The output must be a folder. Received: the file {folder}")
+        raise UserError(f"The output must be a folder. Received: the file {folder}")
     path = folder / "experiment.json"
     if not path.exists():
         # Hidden files may be the system's, or ours of a write that was cut off.
         if any(not entry.name.startswith(".") for entry in folder.iterdir()):
-            raise ValueError(
+            raise UserError(
                 "The output folder must be new, empty, or hold the same comparison. "
                 f"Received: {folder}, which holds something else"
             )
@@ -100,7 +102,7 @@ def check_folder(folder: Path, expected: dict[str, Any]) -> None:
             ", ".join(f"{key}={values.get(key)}" for key in differing)
             for values in (wanted, found)
         )
-        raise ValueError(
+        raise UserError(
             "The output folder (--output) must be new, empty, or hold the same "
             f"comparison, here with {here}. Received: {folder}, which holds one with "
             f"{there}"

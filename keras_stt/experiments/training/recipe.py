@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import keras
 
 from keras_stt.experiments.data.examples import Examples
+from keras_stt.experiments.errors import UserError
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,7 @@ class Recipe:
             ("shift", self.shift >= 0, "at least 0"),
         ):
             if not fits:
-                raise ValueError(
+                raise UserError(
                     f"`{name}` must be {expected}. "
                     f"Received: {name}={getattr(self, name)}"
                 )
@@ -56,13 +57,13 @@ class Recipe:
 def check_recipe(recipe: Recipe, data: Examples) -> None:
     """Raises a `ValueError` unless the images can be trained on as a recipe says."""
     if len(data) < recipe.batch_size:
-        raise ValueError(
+        raise UserError(
             f"`batch_size` must be at most {len(data)}, the number of training images. "
             f"Received: batch_size={recipe.batch_size}"
         )
     height, width = data.images.shape[1:3]
     if recipe.quarter_turns and height != width:
-        raise ValueError(
+        raise UserError(
             "`quarter_turns` needs square images. "
             f"Received: images of {height}×{width} pixels"
         )

@@ -22,6 +22,7 @@ import keras
 import numpy as np
 
 from keras_stt.experiments.data.examples import Examples, checksum
+from keras_stt.experiments.errors import UserError
 from keras_stt.experiments.measures.robustness import accuracy
 from keras_stt.experiments.training.batches import EpochBatches
 from keras_stt.experiments.training.recipe import Recipe, check_recipe, compile_model
@@ -190,7 +191,7 @@ class _State:
                 seconds = float(meta["seconds"])
                 values = [file[f"variable_{i}"] for i in range(len(file.files) - 1)]
         except _UNREADABLE as error:
-            raise ValueError(
+            raise UserError(
                 "The state of a training run must be a file that this function wrote; "
                 "remove it to train anew. Received: a damaged or foreign file "
                 f"{self._path} ({error})"
@@ -198,7 +199,7 @@ class _State:
         for key, expected in self._identity.items():
             if identity.get(key) != expected:
                 shown = "" if key == "variables" else f" {identity.get(key)}"
-                raise ValueError(
+                raise UserError(
                     "The folder of a training run must be new or hold the same run"
                     f"{'' if key == 'variables' else f', with {key} {expected}'}. "
                     f"Received: {self._path} of a run with other {key}{shown}"
