@@ -24,6 +24,9 @@ from keras_stt.experiments.reports.results import (
 )
 from keras_stt.experiments.reports.table import LIMITS, unfinished, verdict
 
+#: The page with places for its parts, as `string.Template` has them.
+_PAGE = Path(__file__).with_name("page.html")
+
 
 def write_report(results: Results, folder: str | os.PathLike[str]) -> Path:
     """Write the figures and `report.html`, which holds copies of them.
@@ -55,7 +58,7 @@ def write_report(results: Results, folder: str | os.PathLike[str]) -> Path:
         )
     }
     data = results.get("dataset", {}).get("name", "images")
-    page = _PAGE.substitute(
+    page = Template(_PAGE.read_text()).substitute(
         {name: figures.get(name, "") for name in _PLACES},
         title=escape(f"{about.title} compared on {data}"),
         quality_heading=about.quality,
@@ -345,110 +348,3 @@ _TASKS = {
         },
     ),
 }
-
-_CSS = """
-:root{color-scheme:light dark;--paper:#fcfcfa;--ink:#1f2328;--soft:#5b636d;
---line:#e2e4e7;--link:#1e4cd8;--fill:#f3f4f2;
---serif:Charter,"Bitstream Charter","Sitka Text",Cambria,"Noto Serif",Georgia,serif;
---sans:system-ui,-apple-system,"Segoe UI",Roboto,"Helvetica Neue",Arial,sans-serif}
-@media(prefers-color-scheme:dark){:root{--paper:#14171b;--ink:#e6e8eb;--soft:#a1aab4;
---line:#2d333a;--link:#8fb0ff;--fill:#1c2025}.frame{filter:brightness(.92)}}
-*{box-sizing:border-box}
-body{margin:0;background:var(--paper);color:var(--ink);font:1.06rem/1.62 var(--serif);
--webkit-text-size-adjust:100%}
-main{max-width:50rem;margin:0 auto;padding:4rem 1.25rem 5rem}
-h1,h2,dl,table,figcaption,.facts,.notice,footer{font-family:var(--sans)}
-h1{font-size:clamp(1.7rem,5vw,2.5rem);line-height:1.15;letter-spacing:-.022em;
-margin:.3rem 0 1.6rem}
-h2{font-size:1.3rem;letter-spacing:-.012em;margin:3.6rem 0 .8rem}
-p,ul{margin:.7rem 0}li{margin:.45rem 0}ul{padding-left:1.2rem}
-.facts{color:var(--soft);font-size:.9rem;margin:0}
-.first{font-size:1.32rem;line-height:1.5;border-left:3px solid var(--link);
-padding-left:1.1rem;margin:0 0 1.4rem}
-.notice{background:var(--fill);border:1px solid var(--line);border-radius:.5rem;
-padding:.7rem 1rem;font-size:.92rem}
-code,pre{font-family:ui-monospace,SFMono-Regular,Menlo,Consolas,monospace;font-size:.87em}
-code{white-space:nowrap}
-pre{background:var(--fill);border:1px solid var(--line);border-radius:.5rem;
-padding:.9rem 1rem;white-space:pre-wrap;overflow-wrap:anywhere;line-height:1.5}
-.scroll{overflow-x:auto;margin:1.2rem 0 .6rem}
-table{border-collapse:collapse;width:100%;font-size:.83rem;line-height:1.3;
-font-variant-numeric:tabular-nums}
-th,td{padding:.44rem .5rem;text-align:right;white-space:nowrap;font-weight:400}
-th:first-child{text-align:left;padding-left:0;position:sticky;left:0;
-background:var(--paper)}
-thead th{color:var(--soft);vertical-align:bottom;border-bottom:1px solid var(--soft)}
-tbody tr>*{border-bottom:1px solid var(--line)}
-tbody b{font-weight:700}small{color:var(--soft);font-size:.88em}
-th i{display:inline-block;width:.68rem;height:.68rem;border-radius:50%;
-margin-right:.55rem;border:1px solid var(--soft)}
-.note{font:.84rem/1.5 var(--sans);color:var(--soft)}
-figure{margin:1.8rem 0}
-.frame{background:#fff;border:1px solid var(--line);border-radius:.6rem;
-padding:.3rem .6rem;overflow-x:auto}
-img{display:block;width:100%;min-width:36rem;height:auto}
-figcaption{color:var(--soft);font-size:.86rem;line-height:1.5;margin-top:.6rem}
-figcaption b{color:var(--ink)}
-dl{display:grid;grid-template-columns:repeat(auto-fill,minmax(13rem,1fr));
-gap:.1rem 1.6rem;font-size:.86rem;margin:.9rem 0 1.4rem}
-dl div{display:flex;justify-content:space-between;gap:1rem;padding:.3rem 0;
-border-bottom:1px solid var(--line)}
-dt{color:var(--soft)}dd{margin:0;text-align:right;overflow-wrap:anywhere;
-font-variant-numeric:tabular-nums}
-footer{color:var(--soft);font-size:.84rem;margin-top:4rem;padding-top:1rem;
-border-top:1px solid var(--line)}
-@media(max-width:40rem){main{padding-top:2.2rem}.first{font-size:1.16rem}
-h2{margin-top:2.8rem}
-figcaption::after{content:" Swipe the picture sideways to see all of it."}}
-@media print{main{max-width:none;padding:0}figure,tr{break-inside:avoid}}
-"""
-
-_PAGE = Template(
-    """<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width,initial-scale=1">
-<meta http-equiv="Content-Security-Policy"
- content="default-src 'none';img-src data:;style-src 'unsafe-inline'">
-<title>$title</title>
-<style>"""
-    + _CSS
-    + """</style>
-</head>
-<body>
-<main>
-<p class="facts">$facts</p>
-<h1>$title</h1>
-<p class="first">$first</p>
-$notice
-<h2>$quality_heading</h2>
-$quality
-<p class="note">$quality_note</p>
-$accuracy
-<h2>Learning</h2>
-$learning
-$further
-<h2>Cost</h2>
-$expense
-<p class="note">$expense_note</p>
-$cost
-$trade_off
-<h2>Search of the learning rate</h2>
-$search
-<h2>How it was measured</h2>
-<p>$data One model, one recipe and the same seeds for all: only the layer that mixes
-positions changes.</p>
-$recipe
-<p>Times were taken on this machine, with these versions:</p>
-$machine
-<p>The command that repeats it:</p>
-<pre>$command</pre>
-<h2>What this does not show</h2>
-<ul>$limits</ul>
-<footer>Written by keras-stt. Every number of this page is in results.json.</footer>
-</main>
-</body>
-</html>
-"""
-)
