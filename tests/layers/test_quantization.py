@@ -24,19 +24,26 @@ def reloaded(model, folder):
     return keras.saving.load_model(folder / "model.keras")
 
 
-@pytest.mark.parametrize("mode", ["int8", "int4", "float8"])
+LAYERS = {
+    "stt": lambda: STT(4),
+    "nested": lambda: STT(4, synthesizer=NESTED),
+    "block": lambda: STTBlock(STT(4)),
+    "block_mha": lambda: STTBlock(SelfAttention(4)),
+    "axial": lambda: AxialAttention(4),
+    "mlp": lambda: TokenMLP(),
+    "dynamixer": lambda: DynamicMixing(4),
+}
+
+
+# Every layer in one mode, and one with all kinds of sublayers in every mode.
 @pytest.mark.parametrize(
-    "make",
+    ("make", "mode"),
     [
-        lambda: STT(4),
-        lambda: STT(4, synthesizer=NESTED),
-        lambda: STTBlock(STT(4)),
-        lambda: STTBlock(SelfAttention(4)),
-        lambda: AxialAttention(4),
-        lambda: TokenMLP(),
-        lambda: DynamicMixing(4),
+        *(pytest.param(LAYERS[name], "int8", id=name) for name in LAYERS),
+        pytest.param(LAYERS["nested"], "int4", id="nested-int4"),
+        pytest.param(LAYERS["block_mha"], "int4", id="block_mha-int4"),
+        pytest.param(LAYERS["block"], "float8", id="block-float8"),
     ],
-    ids=["stt", "nested", "block", "block_mha", "axial", "mlp", "dynamixer"],
 )
 def test_layers(make, mode, tmp_path):
     inputs = keras.Input(IMAGE)
