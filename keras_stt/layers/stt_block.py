@@ -36,7 +36,8 @@ class STTBlock(GridLayer):
     `X'' = X' + cross_attention(norm(X'), context)`.
 
     Args:
-        mixer: A layer that keeps the shape of its input, and that no other block has.
+        mixer: A layer that keeps the shape of its input, and that no other block has
+            (or the config dict of one, from which each block makes its own).
             Its attribute `call_options` names the call arguments of the block that it
             takes. Defaults to `None`: `STT(num_heads=4)`.
         mlp_ratio: Size of the MLP's hidden layer, in channels of the input. Defaults
@@ -99,7 +100,7 @@ class STTBlock(GridLayer):
         super().__init__(data_format=data_format, **kwargs)
         if mixer is None:
             mixer = STT(num_heads=4, dtype=self.dtype_policy, name="mixer")
-        self.mixer = self._part("mixer", mixer)
+        self.mixer = mixer = self._part("mixer", mixer)
         self.cross_attention = None
         if cross_attention is not None:
             self.cross_attention = self._part("cross_attention", cross_attention)
@@ -126,6 +127,8 @@ class STTBlock(GridLayer):
 
     def _part(self, name: str, layer: Any) -> keras.layers.Layer:
         """The mixer or cross-attention of this block and of no other."""
+        if isinstance(layer, dict):
+            layer = keras.saving.deserialize_keras_object(layer)
         if not isinstance(layer, keras.layers.Layer):
             raise ValueError(
                 f"`{name}` must be a Keras layer or `None`. Received: {name}={layer!r}"

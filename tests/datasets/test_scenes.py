@@ -114,7 +114,7 @@ def test_default_splits():
 
 def test_without_tensorflow_datasets_the_error_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "tensorflow_datasets", None)
-    with pytest.raises(ImportError, match=r"pip install 'keras-stt\[compare\]'"):
+    with pytest.raises(ImportError, match=r"keras-stt\[compare,tensorflow\]"):
         prepare_scenes()
 
 

@@ -21,6 +21,7 @@ from keras_stt.layers import (
 from keras_stt.mixers import AxialAttention, SelfAttention
 
 IMAGE, VIDEO = (2, 3, 5, 8), (2, 3, 5, 4, 8)
+serialize = keras.saving.serialize_keras_object
 
 # The suite trains from a generator and leaves `shuffle` at its default.
 pytestmark = pytest.mark.filterwarnings("ignore:`shuffle=True` was passed:UserWarning")
@@ -112,7 +113,8 @@ def test_stt_with_scores(suite):
 def test_stt_block(suite, mixer, arguments):
     suite.run_layer_test(
         STTBlock,
-        {"mixer": mixer and mixer(), **arguments},
+        # As a config: the suite makes several blocks, of which each has its own.
+        {"mixer": mixer and serialize(mixer()), **arguments},
         input_shape=IMAGE,
         expected_output_shape=IMAGE,
         expected_num_seed_generators=2 if "dropout" in arguments else 0,
@@ -151,7 +153,10 @@ def test_the_other_layers(suite, layer, arguments, weights, masking):
         (STTCrossAttention, {"num_heads": 2, "hidden_dim": 5}, 10),
         (
             STTBlock,
-            {"cross_attention": STTCrossAttention(2), "mixer": STT(2)},
+            {
+                "cross_attention": serialize(STTCrossAttention(2)),
+                "mixer": serialize(STT(2)),
+            },
             # The mixer's 8, and 10 of the cross-attention; 3 norms and the MLP.
             8 + 10 + 3 * 2 + 4,
         ),
@@ -165,7 +170,7 @@ def test_layers_with_a_context(suite, layer, arguments, weights):
         expected_output_shape=(2, 4, 8),
         expected_num_trainable_weights=weights,
         expected_num_losses=0,
-        supports_masking=layer is STTBlock,
+        supports_masking=True,
         run_training_check=False,
         # A mixer that is given keeps its own precision.
         run_mixed_precision_check=layer is not STTBlock,
