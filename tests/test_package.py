@@ -193,7 +193,7 @@ PACKAGE = Path(keras_stt.__path__[0])
 def room_of(module):
     """The room of a module of this package, by its full name; "" for shared ones."""
     parts = module.split(".")[1:]
-    if parts[:2] == ["experiments", "errors"]:
+    if parts[:2] in (["experiments", "errors"], ["experiments", "options"]):
         return ""  # shared by the rooms of the experiments
     room = ".".join(parts[:2]) if parts[:1] == ["experiments"] else "".join(parts[:1])
     return "" if room in (*SHARED, "__version__") else room

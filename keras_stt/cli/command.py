@@ -1,64 +1,51 @@
-"""What all commands share: backend, settings, errors, the record of the command."""
+"""What all commands share: options, backend, packages, the record of the command."""
 
 from __future__ import annotations
 
-import argparse
-import dataclasses
 import importlib.util
 import os
 import re
 import shlex
 import sys
-from collections.abc import Callable
-from typing import Any
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal, get_args
 
 import keras
+from cyclopts import Parameter
 
-from keras_stt.experiments.errors import UserError, user_errors
+from keras_stt.experiments.errors import UserError
 
-BACKENDS = ("tensorflow", "jax", "torch")
+Backend = Literal["tensorflow", "jax", "torch"]
 
-
-def carried_out(
-    run: Callable[[], str], options: argparse.Namespace, arguments: list[str]
-) -> int:
-    """Runs a command and prints what it returns, or in one line what is wrong."""
-    try:
-        check_backend(options.backend, arguments)
-        print(run())
-    # Any other ValueError is a defect, and shows.
-    except (ImportError, OSError, UserError) as error:
-        # The package speaks of its arguments, the user of options.
-        message = re.sub(
-            r"`(\w+)`",
-            lambda name: f"`{options.spelled.get(name[1], name[1])}`",
-            " ".join(str(error).split()),
-        )
-        print(f"keras-stt: error: {message}", file=sys.stderr)
-        return 2
-    return 0
+#: The arguments of `keras-stt` as they were given, for commands that need them.
+Arguments = Annotated[list[str], Parameter(parse=False)]
 
 
-def settings_of(options: argparse.Namespace) -> Any:
-    """The settings that the options are."""
-    names = [field.name for field in dataclasses.fields(options.settings)]
-    chosen = {name: getattr(options, name) for name in names}
-    with user_errors():
-        return options.settings(
-            **{
-                name: tuple(value) if isinstance(value, list) else value
-                for name, value in chosen.items()
-            }
-        )
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
+class RunOptions:
+    """How a command runs.
+
+    Attributes:
+        output: Folder of the results; by default a folder in runs/ that is named after
+            the settings.
+        backend: Backend of Keras; by default that of KERAS_BACKEND or ~/.keras.
+        quiet: Show no progress.
+    """
+
+    output: Annotated[Path | None, Parameter(metavar="DIR")] = None
+    backend: Backend | None = None
+    quiet: Annotated[bool, Parameter(negative=(), show_default=False)] = False
 
 
 def check_backend(backend: str | None, arguments: list[str]) -> None:
-    """Starts the command anew where another backend than the running one is wanted."""
-    running = keras.backend.backend()
+    """Restarts the command if it needs another backend than the running one."""
+    running, known = keras.backend.backend(), get_args(Backend)
     if backend is None or backend == running:
-        if running not in BACKENDS:
+        if running not in known:
             raise UserError(
-                f"The backend must be one of {', '.join(BACKENDS)}. Received: {running}"
+                f"The backend must be one of {', '.join(known)}. Received: {running}"
             )
         return
     if importlib.util.find_spec(backend) is None:
@@ -68,18 +55,18 @@ def check_backend(backend: str | None, arguments: list[str]) -> None:
         )
     # Keras chooses its backend when it is imported, which it is by now.
     os.environ["KERAS_BACKEND"] = backend
-    start_anew(arguments)
+    restart(arguments)
 
 
-def start_anew(arguments: list[str]) -> None:
-    """Runs the command in place of this process, as in an environment now changed."""
+def restart(arguments: list[str]) -> None:
+    """Replaces this process by one that runs the same command in `os.environ`."""
     os.execv(  # noqa: S606 - this very interpreter, with the arguments it got
         sys.executable, [sys.executable, "-m", "keras_stt", *arguments]
     )
 
 
 def check_installed(packages: tuple[str, ...], extras: str) -> None:
-    """Raises a `ValueError` where packages are missing, with the extras to install."""
+    """Raises a `UserError` that says what to install if packages are missing."""
     missing = [name for name in packages if importlib.util.find_spec(name) is None]
     if missing:
         raise UserError(

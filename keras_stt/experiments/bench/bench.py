@@ -1,4 +1,4 @@
-"""The benchmark as a whole: grid after grid, and files that go on.
+"""The benchmark as a whole: grid after grid, in files that a later run resumes.
 
 `results.json` (schema 1) is one object::
 
@@ -26,6 +26,9 @@ and a row has
                                 products do not follow from one another
     multiply_adds               counted, forward, for one example
     parameters                  of the layer
+    failed_forms                {form: first line of its error} of the forms that could
+                                not be compiled or run; the others count. Older files
+                                do not have it
     error                       null, or why it could not be run
 
 Ratios of rows of one grid are of the same minutes; rows of two grids are not.
@@ -52,22 +55,22 @@ from keras_stt.experiments.reports import files
 from keras_stt.experiments.reports.files import check_folder
 from keras_stt.experiments.reports.results import SCHEMA
 
-#: What may differ between a benchmark and the one it goes on with.
+#: What may differ between a benchmark and the one that it resumes.
 _FREE = ("command", "finished", "rows")
 
 
 class Bench:
-    """A benchmark that is ready to run, or to go on.
+    """A benchmark that is ready to run, or to be resumed.
 
     Args:
         settings: What is measured.
-        folder: The output folder: new, empty, or of the same benchmark, of which the
-            grids that are there are not measured again.
+        folder: The output folder: new, empty, or of the same benchmark. Grids that it
+            holds are not measured again.
         command: The command line, for the record.
         progress: Whether to show progress bars.
 
     Raises:
-        ValueError: If the folder holds something else. Nothing has been written then.
+        UserError: If the folder holds something else. Nothing has been written then.
     """
 
     def __init__(
@@ -106,7 +109,7 @@ class Bench:
             self._results["rows"] = files.read_json(path)["rows"]
 
     def run(self) -> dict[str, Any]:
-        """Measures what is not there yet, and writes table and figures.
+        """Measures the grids that are missing, and writes table and figures.
 
         Returns:
             The results, as in `results.json`.
@@ -128,7 +131,7 @@ class Bench:
                         f"({time.monotonic() - began:.0f} s)",
                         file=sys.stderr,
                     )
-                # A grid's layers and tensors must not be there while the next is timed.
+                # Free this grid's layers and tensors before the next is timed.
                 keras.backend.clear_session()
                 gc.collect()
         self._results["finished"] = True

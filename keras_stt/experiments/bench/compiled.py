@@ -169,7 +169,7 @@ def compile_step(program: Program, form: str) -> Step:
         The step, compiled and run once.
 
     Raises:
-        ValueError: If the backend does not have that form.
+        UserError: If the backend does not have that form.
     """
     function, arguments = program
     backend = keras.backend.backend()

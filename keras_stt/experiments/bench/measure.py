@@ -111,6 +111,7 @@ def _row(settings: BenchSettings, name: str, shape: tuple[int, ...]) -> Row:
         "peak_bytes": None,
         "multiply_adds": count((grid[0], grid[1]), channels, settings.num_heads),
         "parameters": None,
+        "failed_forms": {},
         "error": None,
     }
 
@@ -120,7 +121,7 @@ def _compiled(
 ) -> dict[str, Step]:
     """Forward and training step of a contender in their fastest forms.
 
-    What fails is told in the row, and left out.
+    The row records what failed.
     """
     forms = settings.forms or [
         form for form in FORMS[keras.backend.backend()] if form != "eager"
@@ -128,7 +129,7 @@ def _compiled(
     found = {}
     try:
         for kind, program in _programs(settings, row, tensors).items():
-            step = found[kind] = _fastest(program, forms)
+            step = found[kind] = _fastest(program, forms, row["failed_forms"])
             row[f"{kind}_form"] = step.form
     # Whatever goes wrong with one layer, the others shall be measured.
     except Exception as error:
@@ -173,16 +174,23 @@ def _check_memory(
         try_step(name, shape, num_heads, dtype, available)
 
 
-def _fastest(program: Program, forms: Sequence[str]) -> Step:
-    """The step in the fastest of some forms, by its best of five calls."""
+def _fastest(program: Program, forms: Sequence[str], failed: dict[str, str]) -> Step:
+    """The step in the fastest of some forms, by its best of five calls.
+
+    Args:
+        program: What to compile.
+        forms: The forms to try.
+        failed: Gets the first line of the error of each form that fails.
+    """
     found: list[Step] = []
     errors: list[Exception] = []
     for form in forms:
         try:
             found.append(compile_step(program, form))
-        # A form that a layer or a machine does not have: the next one counts.
+        # The machine or the layer may lack a form: the others count.
         except Exception as error:
             errors.append(error)
+            failed.setdefault(form, _first_line(error))
     if not found:
         raise errors[0]
     return found[0] if len(found) == 1 else min(found, key=_best_seconds)

@@ -2,74 +2,85 @@
 
 from __future__ import annotations
 
-import math
+import dataclasses
+import hashlib
+import itertools
+import json
 from dataclasses import dataclass
+from typing import Annotated, Literal, get_args
 
-from keras_stt.arguments import check_positive
-from keras_stt.experiments.errors import UserError
+from cyclopts import Parameter
+
+from keras_stt.arguments import positive_integer, positive_number
+from keras_stt.experiments.bench.compiled import FORMS
+from keras_stt.experiments.errors import UserError, user_errors
+from keras_stt.experiments.options import (
+    Grids,
+    Heads,
+    Mixers,
+    check_distinct,
+    check_known,
+    grid_text,
+)
 from keras_stt.mixers import MIXERS
 
-DTYPES = ("float32", "bfloat16", "float16")
+Dtype = Literal["float32", "bfloat16", "float16"]
+
+_FORM_NAMES = tuple(dict.fromkeys(form for forms in FORMS.values() for form in forms))
 
 
+@Parameter(name="*")
 @dataclass(frozen=True, kw_only=True)
 class BenchSettings:
-    """Which layers are measured, on what.
+    """Which layers are measured, on what. The command line's help comes from here.
 
     Attributes:
-        grids: Rows and columns; one round of measurements for each.
+        grids: Rows and columns of the grid. With several grids, slopes are fitted.
         channels: Number of channels.
         num_heads: Number of heads.
-        batches: Examples per step: one number for all grids, or one for each.
-        dtype: What is computed in; weights are float32 throughout.
-        mixers: Names in `keras_stt.mixers.MIXERS`.
-        forms: Names in `FORMS` of `compiled.py`, from which each contender gets the
-            fastest; `None` for all but `"eager"`.
-        seconds: Time spent on timing the forward steps of a grid, and again on the
-            training steps. Every contender is timed at least three times.
+        batches: Examples per step: one number for all grids, or one for each grid.
+        dtype: Dtype of the computation. Weights are always float32.
+        mixers: Layers to measure; all by default.
+        forms: How to compile a layer; of several forms, the fastest counts. TensorFlow
+            has graph and xla, JAX has xla, PyTorch has inductor, traced and eager. By
+            default all but eager.
+        seconds: Time to spend on the forward steps of each grid, and again on the
+            training steps. Every layer is timed at least three times.
     """
 
-    grids: tuple[tuple[int, int], ...] = ((32, 32),)
+    grids: Grids = ((32, 32),)
     channels: int = 64
-    num_heads: int = 4
-    batches: tuple[int, ...] = (8,)
-    dtype: str = "float32"
-    mixers: tuple[str, ...] = tuple(MIXERS)
-    forms: tuple[str, ...] | None = None
+    num_heads: Heads = 4
+    batches: Annotated[tuple[int, ...], Parameter(name="--batch")] = (8,)
+    dtype: Dtype = "float32"
+    mixers: Annotated[Mixers, Parameter(show_default=False)] = tuple(MIXERS)
+    forms: Annotated[
+        tuple[str, ...] | None, Parameter(metavar="FORM...", choices=_FORM_NAMES)
+    ] = None
     seconds: float = 20.0
 
     def __post_init__(self) -> None:
-        unknown = [name for name in self.mixers if name not in MIXERS]
-        if unknown or not self.mixers:
-            raise UserError(
-                f"`mixers` must be among {', '.join(MIXERS)}. "
-                f"Received: {', '.join(unknown) or 'none'}"
-            )
-        for name in ("channels", "num_heads"):
-            check_positive(name, getattr(self, name))
+        check_distinct(self, "grids", "mixers")
+        for mixer in self.mixers:
+            check_known("`mixers`", mixer, MIXERS)
+        check_known("`dtype`", self.dtype, get_args(Dtype))
+        with user_errors():
+            for size in itertools.chain.from_iterable(self.grids):
+                positive_integer("grids", size)
+            for batch in self.batches:
+                positive_integer("batches", batch)
+            positive_integer("channels", self.channels)
+            positive_integer("num_heads", self.num_heads)
+            positive_number("seconds", self.seconds)
         if self.channels % self.num_heads:
             raise UserError(
                 "`channels` must be a multiple of `num_heads`. Received: "
                 f"channels={self.channels}, num_heads={self.num_heads}"
             )
-        if not self.grids or len(set(self.grids)) != len(self.grids):
-            raise UserError(
-                f"`grids` must be distinct, one at least. Received: {self.grids}"
-            )
-        for batch in self.batches:
-            check_positive("batches", batch)
         if len(self.batches) not in (1, len(self.grids)):
             raise UserError(
                 "`batches` must be one number, or one for each of the "
                 f"{len(self.grids)} grids. Received: {self.batches}"
-            )
-        if self.dtype not in DTYPES:
-            raise UserError(
-                f"`dtype` must be one of {', '.join(DTYPES)}. Received: {self.dtype}"
-            )
-        if not self.seconds > 0 or math.isinf(self.seconds):
-            raise UserError(
-                f"`seconds` must be positive. Received: seconds={self.seconds}"
             )
 
     @property
@@ -77,3 +88,10 @@ class BenchSettings:
         """Every grid with its batch."""
         batches = self.batches * (len(self.grids) if len(self.batches) == 1 else 1)
         return list(zip(self.grids, batches, strict=True))
+
+    @property
+    def label(self) -> str:
+        """The grids and a short hash of all settings: a folder's name."""
+        text = json.dumps(dataclasses.asdict(self), sort_keys=True)
+        digest = hashlib.sha256(text.encode()).hexdigest()[:6]
+        return "-".join([*map(grid_text, self.grids), digest])

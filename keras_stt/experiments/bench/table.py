@@ -135,6 +135,12 @@ def notes(results: Results) -> list[str]:
             f"the power of: {told}. Small grids pay what a call costs whatever its "
             "size, so a slope of time can be less than that of the multiply-adds."
         )
+    lines += [
+        f"{row['mixer']} at {_size(row['grid'])}: form {form} failed: {error}."
+        for row in results["rows"]
+        if not row["error"]
+        for form, error in row.get("failed_forms", {}).items()
+    ]
     failed = [row for row in results["rows"] if row["error"]]
     lines += [
         f"{row['mixer']} at {_size(row['grid'])}: {row['error']}." for row in failed

@@ -60,7 +60,7 @@ def try_step(
     if not done.returncode:
         return
     lines = [line.strip() for line in done.stderr.splitlines() if line.strip()]
-    of_memory = [line[:160] for line in lines if _tells(line)]
+    of_memory = [line[:160] for line in lines if _mentions_memory(line)]
     if not of_memory and done.returncode > 0:
         raise RuntimeError(lines[-1] if lines else f"status {done.returncode}")
     why = of_memory[-1] if of_memory else f"ended by signal {-done.returncode}"
@@ -70,8 +70,8 @@ def try_step(
     )
 
 
-def _tells(line: str) -> bool:
-    """Whether a line of an error is about memory."""
+def _mentions_memory(line: str) -> bool:
+    """Whether a line of an error message is about memory."""
     words = ("memory", "alloc", "resource_exhausted", "exhausted")
     return any(word in line.lower() for word in words)
 

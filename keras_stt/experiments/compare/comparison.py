@@ -84,7 +84,7 @@ class Comparison(ABC):
         self.load(data_dir)
         check_recipe(settings.recipe(settings.learning_rates[0]), self.examples()[0])
         with user_errors():
-            for variant in settings.compared:
+            for variant in settings.variant_names:
                 self.build(variant)
         expected = identity(settings, data=self.fingerprint())
         check_folder(folder, expected)
@@ -99,11 +99,13 @@ class Comparison(ABC):
         """
         settings = self.settings
         search = self._search() if len(settings.learning_rates) > 1 else None
-        runs: dict[str, list[dict[str, Any]]] = {name: [] for name in settings.compared}
-        total = len(settings.seeds) * len(settings.compared)
+        runs: dict[str, list[dict[str, Any]]] = {
+            name: [] for name in settings.variant_names
+        }
+        total = len(settings.seeds) * len(settings.variant_names)
         # Seeds outside: stopped early, the folder has something of every variant.
         for seed in settings.seeds:
-            for variant in settings.compared:
+            for variant in settings.variant_names:
                 number = 1 + sum(len(done) for done in runs.values())
                 rate = search[variant]["best"] if search else settings.learning_rates[0]
                 label = f"[{number}/{total}] {variant}, seed {seed}"
@@ -184,8 +186,8 @@ class Comparison(ABC):
         settings = self.settings
         train_data, validation = self.examples()
         found: dict[str, Any] = {}
-        total = len(settings.compared) * len(settings.learning_rates)
-        for variant in settings.compared:
+        total = len(settings.variant_names) * len(settings.learning_rates)
+        for variant in settings.variant_names:
             tried: list[dict[str, Any]] = []
             for rate in settings.learning_rates:
                 number = 1 + len(found) * len(settings.learning_rates) + len(tried)
@@ -250,12 +252,12 @@ class Comparison(ABC):
         """Times and memory of a step, measured in one go for all variants."""
         settings, path = self.settings, self.folder / "costs.json"
         known = files.read_json(path) if path.exists() else {}
-        if set(known) >= set(settings.compared):
+        if set(known) >= set(settings.variant_names):
             return known
         # All anew: times of two occasions do not compare.
         variants = [
             variant
-            for variant in dict.fromkeys([*known, *settings.compared])
+            for variant in dict.fromkeys([*known, *settings.variant_names])
             if self._measures(variant, settings.seeds[0]).exists()
         ]
         keras.backend.clear_session()
@@ -302,7 +304,7 @@ class Comparison(ABC):
             "dataset": self.dataset(),
             "settings": record(settings),
             "search": search,
-            settings.choices: {
+            settings.variants_field: {
                 variant: _summaries(done, costs.get(variant, {}), settings.task)
                 for variant, done in runs.items()
                 if done

@@ -1,61 +1,71 @@
-"""What a comparison is, and whether a folder holds it already."""
+"""What a comparison is."""
 
 from __future__ import annotations
 
 import dataclasses
 import json
-import math
-from collections.abc import Container
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar, Literal
 
 import keras
+from cyclopts import Parameter
 
 from keras_stt import __version__
-from keras_stt.arguments import check_positive
+from keras_stt.arguments import positive_integer, positive_number, rate
 from keras_stt.experiments.data.source import folder_of
-from keras_stt.experiments.errors import UserError
+from keras_stt.experiments.errors import UserError, user_errors
+from keras_stt.experiments.options import (
+    Grid,
+    Heads,
+    Mixers,
+    check_distinct,
+    check_known,
+)
 from keras_stt.experiments.training.recipe import Recipe
 from keras_stt.mixers import MIXERS
 from keras_stt.models import CROSS_ATTENTIONS
 
 #: The mixers of a comparison that names none: STT's own, attention, and the simplest.
 DEFAULT_MIXERS = (
-    *(name for name in MIXERS if name.startswith("stt-")),
+    *("stt-dense", "stt-random", "stt-factorized-dense", "stt-factorized-random"),
+    *("stt-mixture", "stt-mixture-dot"),
     *("mha", "axial-mha", "depthwise-conv", "none"),
 )
 
 
+@Parameter(name="*")
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """What all comparisons have, but for the folders.
+    """What all comparisons have in common. The command line's help comes from here.
 
     Attributes:
-        dataset: A TensorFlow Datasets name, or `"scenes"`; for captions also the path
-            of a folder.
-        seeds: Seeds of the training runs.
-        train_images: Number of training images; `None` for all.
-        validation_images: Number of images on which the learning rates are compared: of
-            a split of their own where captioned images have one, else the last of the
-            training split, which are then left out of the training images.
-        test_images: Number of test images; `None` for all.
-        image_size: Height and width that images are resized to; `None` to leave them.
-        grid: Rows and columns on which the blocks work.
+        dataset: Name of a data set in TensorFlow Datasets, or scenes, which needs no
+            network. For captions also a folder with images/, captions.json and
+            splits.json.
+        seeds: Seeds of the training runs; every variant is trained once with each.
+        train_images: Number of training images; all by default.
+        validation_images: Number of images that learning rates are compared on. They
+            come from a folder's split val, or are held out of the training images.
+        test_images: Number of test images; all by default.
+        image_size: Height and width to resize images to; by default they keep their
+            size.
+        grid: Rows and columns of the grid that the blocks work on.
         width: Number of channels.
         num_heads: Number of heads.
-        mlp_ratio: Hidden size of the MLPs, in channels.
-        stem: `"convolution"` or `"patch"`.
-        learning_rates: One learning rate for all variants; of several, each variant
-            gets the one with the best validation accuracy.
-        search_epochs: Epochs of the runs that compare learning rates; `None` for as
+        mlp_ratio: Hidden size of the MLPs, as a multiple of the width.
+        stem: Layers from the image to the grid.
+        learning_rates: Peak learning rate. With several, each variant gets the rate
+            with the best validation accuracy.
+        search_epochs: Epochs of the runs that compare learning rates; by default as
             many as in training.
         epochs: Passes over the training images.
         batch_size: Images per step.
         warmup: Share of the steps in which the learning rate rises from 0.
         weight_decay: Decoupled weight decay.
-        flip: Whether half of the training images are mirrored.
+        flip: Mirror half of the training images.
         shift: Largest random translation of training images, in pixels.
-        quarter_turns: Whether training images are turned by random multiples of 90°.
+        quarter_turns: Rotate training images by random multiples of 90°, as for aerial
+            photographs.
     """
 
     dataset: str = "scenes"
@@ -64,12 +74,14 @@ class Settings:
     validation_images: int = 0
     test_images: int | None = None
     image_size: int | None = None
-    grid: tuple[int, int] = (8, 8)
+    grid: Grid = (8, 8)
     width: int = 64
-    num_heads: int = 4
+    num_heads: Heads = 4
     mlp_ratio: float = 2.0
-    stem: str = "convolution"
-    learning_rates: tuple[float, ...] = (2e-3,)
+    stem: Literal["convolution", "patch"] = "convolution"
+    learning_rates: Annotated[tuple[float, ...], Parameter(name="--learning-rate")] = (
+        2e-3,
+    )
     search_epochs: int | None = None
     epochs: int = 6
     batch_size: int = 128
@@ -79,37 +91,28 @@ class Settings:
     shift: int = 0
     quarter_turns: bool = False
 
-    #: Name of the task, and of the setting that holds what is compared.
+    #: Name of the task.
     task: ClassVar[str]
-    choices: ClassVar[str]
+    #: Name of the field that lists the variants.
+    variants_field: ClassVar[str]
 
     @property
     def dataset_name(self) -> str:
-        """The data set without the way to a folder, which is this machine's alone."""
+        """The data set; of a folder only its name, since its path is private."""
         folder = folder_of(self.dataset)
         return self.dataset if folder is None else folder.resolve().name
 
     @property
-    def compared(self) -> tuple[str, ...]:
+    def variant_names(self) -> tuple[str, ...]:
         """The variants that are compared."""
-        return getattr(self, self.choices)
+        return getattr(self, self.variants_field)
 
     def __post_init__(self) -> None:
-        for name in (self.choices, "seeds", "learning_rates"):
-            values = getattr(self, name)
-            if not values or len(set(values)) != len(values):
-                raise UserError(
-                    f"`{name}` must hold one value at least, and none twice. "
-                    f"Received: {name}={values}"
-                )
+        check_distinct(self, self.variants_field, "seeds", "learning_rates")
         if min(self.seeds) < 0 or max(self.seeds) >= 2**32:
             raise UserError(
-                f"Seeds must be at least 0 and below 2^32. Received: seeds={self.seeds}"
-            )
-        if not 0 < self.mlp_ratio < math.inf:
-            raise UserError(
-                "`mlp_ratio` must be positive and finite. "
-                f"Received: mlp_ratio={self.mlp_ratio}"
+                "`seeds` must be at least 0 and below 2^32. "
+                f"Received: seeds={self.seeds}"
             )
         if len(self.learning_rates) > 1 and self.validation_images < 1:
             raise UserError(
@@ -123,10 +126,17 @@ class Settings:
                 f"Received: search_epochs={self.search_epochs}, "
                 f"learning_rates={self.learning_rates}"
             )
-        for rate in self.learning_rates:
-            self.recipe(rate)
-        if self.search_epochs is not None:
-            self.recipe(self.learning_rates[0], self.search_epochs)
+        with user_errors():
+            for size in self.grid:
+                positive_integer("grid", size)
+            positive_integer("width", self.width)
+            positive_integer("num_heads", self.num_heads)
+            positive_number("mlp_ratio", self.mlp_ratio)
+            for learning_rate in self.learning_rates:
+                positive_number("learning_rates", learning_rate)
+                self.recipe(learning_rate)
+            if self.search_epochs is not None:
+                positive_integer("search_epochs", self.search_epochs)
 
     def recipe(self, learning_rate: float, epochs: int | None = None) -> Recipe:
         """The training recipe at a learning rate."""
@@ -144,47 +154,46 @@ class Settings:
 
 @dataclass(frozen=True, kw_only=True)
 class ClassifySettings(Settings):
-    """What a comparison of token mixers in classification is, besides `Settings`.
+    """A comparison of token mixers in classification.
 
     Attributes:
-        mixers: Names in `keras_stt.mixers.MIXERS`.
+        mixers: Token mixers to compare.
         depth: Number of blocks.
     """
 
-    mixers: tuple[str, ...] = DEFAULT_MIXERS
+    mixers: Mixers = DEFAULT_MIXERS
     depth: int = 4
 
     task: ClassVar[str] = "classify"
-    choices: ClassVar[str] = "mixers"
+    variants_field: ClassVar[str] = "mixers"
 
     def __post_init__(self) -> None:
-        unknown = [mixer for mixer in self.mixers if mixer not in MIXERS]
-        if unknown or not self.mixers:
-            raise UserError(
-                f"`mixers` must be among {', '.join(MIXERS)}. "
-                f"Received: {', '.join(unknown) or 'none'}"
-            )
         super().__post_init__()
+        for mixer in self.mixers:
+            check_known("`mixers`", mixer, MIXERS)
+        with user_errors():
+            positive_integer("depth", self.depth)
 
 
 @dataclass(frozen=True, kw_only=True)
 class CaptionSettings(Settings):
-    """What a comparison of captioners is, besides `Settings`.
+    """A comparison of captioners.
 
     Attributes:
-        variants: `"<encoder>+<decoder>"` or `"<encoder>+<decoder>+<cross>"`: the
-            mixers, by their names in `keras_stt.mixers.MIXERS`, and the
-            cross-attention, by its name in `keras_stt.models.CROSS_ATTENTIONS`, `"mha"`
-            where none is given.
+        variants: Captioners to compare: ENCODER+DECODER, two mixers as in keras-stt
+            compare classify, of which the decoder's must have a causal form (an STT or
+            mha); or ENCODER+DECODER+CROSS with mha (the default) or stt as
+            cross-attention.
         encoder_depth: Number of blocks of the encoder.
         decoder_depth: Number of blocks of the decoder.
-        dropout: Dropout rate in the blocks and of the embedded tokens.
-        max_length: The longest caption, in words; longer ones are cut off.
-        min_count: How often a word must occur in the training captions.
-        beam_size: Texts that are kept in each step of the search; 1 is greedy.
+        dropout: Dropout rate in the blocks and of the embedded words.
+        max_length: Longest caption in words; longer ones are cut off.
+        min_count: How often a word must occur in the training captions; rarer words
+            become unknown.
+        beam_size: Beams of the search; 1 is greedy.
     """
 
-    variants: tuple[str, ...] = (
+    variants: Annotated[tuple[str, ...], Parameter(metavar="VARIANT...")] = (
         "stt-dense+stt-dense",
         "mha+mha",
         "stt-dense+mha",
@@ -197,46 +206,50 @@ class CaptionSettings(Settings):
     min_count: int = 1
     beam_size: int = 1
     batch_size: int = 64
-    # Mirrored, what was on the left is on the right.
+    # Captions say what is on the left and on the right.
     flip: bool = False
 
     task: ClassVar[str] = "caption"
-    choices: ClassVar[str] = "variants"
+    variants_field: ClassVar[str] = "variants"
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         for variant in self.variants:
             captioner_parts(variant)
-        for name in (
-            *("encoder_depth", "decoder_depth", "max_length", "min_count", "beam_size"),
-        ):
-            check_positive(name, getattr(self, name))
-        super().__post_init__()
+        sizes = (
+            "encoder_depth",
+            "decoder_depth",
+            "max_length",
+            "min_count",
+            "beam_size",
+        )
+        with user_errors():
+            for name in sizes:
+                positive_integer(name, getattr(self, name))
+            rate("dropout", self.dropout)
 
 
 def captioner_parts(variant: str) -> tuple[str, str, str]:
     """Encoder, decoder and cross-attention that a variant is named after.
 
     Raises:
-        ValueError: If one is unknown.
+        UserError: If one is unknown.
     """
-    parts = variant.split("+")
-    if len(parts) == 2:
-        parts.append("mha")
-    known: tuple[Container[str], ...] = (MIXERS, MIXERS, CROSS_ATTENTIONS)
-    if len(parts) != 3 or any(
-        part not in names for part, names in zip(parts, known, strict=True)
-    ):
+    encoder, *others = variant.split("+")
+    if len(others) not in (1, 2):
         raise UserError(
-            "A variant must be named <encoder>+<decoder> or "
-            "<encoder>+<decoder>+<cross-attention>, with mixers among "
-            f"{', '.join(MIXERS)} and a cross-attention among "
-            f"{', '.join(CROSS_ATTENTIONS)}. Received: {variant!r}"
+            "`variants` must have the form ENCODER+DECODER or "
+            f"ENCODER+DECODER+CROSS-ATTENTION. Received: {variant}"
         )
-    return parts[0], parts[1], parts[2]
+    decoder, cross_attention = (*others, "mha")[:2]
+    check_known("The encoder of `variants`", encoder, MIXERS)
+    check_known("The decoder of `variants`", decoder, MIXERS)
+    check_known("The cross-attention of `variants`", cross_attention, CROSS_ATTENTIONS)
+    return encoder, decoder, cross_attention
 
 
 def record(settings: Settings) -> dict[str, Any]:
-    """The settings as they are written down."""
+    """The settings as `results.json` holds them."""
     return {**dataclasses.asdict(settings), "dataset": settings.dataset_name}
 
 
@@ -245,10 +258,10 @@ def identity(settings: Settings, data: str | None = None) -> dict[str, Any]:
 
     Args:
         settings: What to compare.
-        data: What stands for the images, once they are known.
+        data: Fingerprint of the data, once it is loaded.
     """
     shared = record(settings)
-    for free in (settings.choices, "seeds"):
+    for free in (settings.variants_field, "seeds"):
         del shared[free]
     shared = {
         "task": settings.task,

@@ -1,5 +1,6 @@
-"""The benchmark as a whole: its files, and how it goes on."""
+"""The benchmark as a whole: its files, and how it resumes."""
 
+import dataclasses
 import json
 
 import keras
@@ -15,12 +16,14 @@ from keras_stt.experiments.bench.layers import (
     fast_growing_elements,
 )
 from keras_stt.experiments.bench.settings import BenchSettings
+from keras_stt.experiments.errors import UserError
 
 FORM = {"jax": "xla", "tensorflow": "graph", "torch": "traced"}[keras.backend.backend()]
 TINY = {"channels": 8, "batches": (2,), "seconds": 0.01, "forms": (FORM,)}
 KEYS = {
     *("mixer", "grid", "batch", "dtype", "forward_ms", "training_ms", "peak_bytes"),
-    *("multiply_adds", "parameters", "error", "forward_form", "training_form"),
+    *("multiply_adds", "parameters", "failed_forms", "error"),
+    *("forward_form", "training_form"),
     *("forward_quartiles_ms", "training_quartiles_ms"),
     *("forward_calls", "training_calls"),
 }
@@ -78,7 +81,7 @@ def test_a_table_and_pictures(finished):
     assert (folder / "time.png").read_bytes().startswith(b"\x89PNG")
 
 
-def test_stopped_it_goes_on_with_the_next_grid(tmp_path, monkeypatch):
+def test_stopped_it_resumes_with_the_next_grid(tmp_path, monkeypatch):
     settings = BenchSettings(grids=((3, 4), (6, 5)), mixers=("pooling",), **TINY)
     measured = []
 
@@ -101,12 +104,12 @@ def test_stopped_it_goes_on_with_the_next_grid(tmp_path, monkeypatch):
     assert [row["grid"] for row in after["rows"]] == [[3, 4]] * 2 + [[6, 5]] * 2
 
 
-def test_every_grid_is_told(tmp_path, capsys):
+def test_progress_names_every_grid(tmp_path, capsys):
     settings = BenchSettings(grids=((3, 4), (6, 5)), mixers=("pooling",), **TINY)
     Bench(settings, tmp_path).run()
-    told = capsys.readouterr().err
-    assert "[1/2] 3×4: measured" in told
-    assert "[2/2] 6×5: measured" in told
+    shown = capsys.readouterr().err
+    assert "[1/2] 3×4: measured" in shown
+    assert "[2/2] 6×5: measured" in shown
 
 
 def test_another_benchmark_is_refused(tmp_path):
@@ -144,9 +147,31 @@ def test_the_fastest_form_counts(monkeypatch):
         return measure.Step(form, lambda: time.sleep(seconds))
 
     monkeypatch.setattr(measure, "compile_step", compile_step)
-    assert measure._fastest(None, ["slow", "broken", "fast"]).form == "fast"
+    failed = {}
+    assert measure._fastest(None, ["slow", "broken", "fast"], failed).form == "fast"
+    assert failed == {"broken": "no compiler"}
     with pytest.raises(RuntimeError, match="no compiler"):
-        measure._fastest(None, ["broken"])
+        measure._fastest(None, ["broken"], {})
+
+
+def test_forms_that_fail_are_recorded(tmp_path, monkeypatch):
+    def compile_step(program, form):
+        if form == "broken":
+            raise RuntimeError("no compiler\nfor this machine")
+        return measure.Step(form, lambda: None, planned_bytes=1)
+
+    monkeypatch.setattr(measure, "compile_step", compile_step)
+    monkeypatch.setitem(measure.FORMS, keras.backend.backend(), ("broken", FORM))
+    settings = BenchSettings(
+        grids=((3, 4),), mixers=("none",), **{**TINY, "forms": None}
+    )
+    _, row = Bench(settings, tmp_path, progress=False).run()["rows"]
+    assert row["failed_forms"] == {"broken": "no compiler"}
+    assert row["error"] is None
+    assert row["training_form"] == FORM
+    assert row["training_ms"] is not None
+    table = (tmp_path / "table.md").read_text()
+    assert "none at 3×4: form broken failed: no compiler." in table
 
 
 # Every layer compiles: seconds.
@@ -228,7 +253,7 @@ def test_a_form_of_another_backend_is_refused(tmp_path):
     other = {"jax": "graph", "torch": "xla", "tensorflow": "inductor"}
     form = other[keras.backend.backend()]
     settings = BenchSettings(**{**TINY, "forms": (form,)})
-    with pytest.raises(ValueError, match=f"`forms` must be among .*Received: {form}"):
+    with pytest.raises(UserError, match=f"`forms` must be among .*Received: {form}"):
         Bench(settings, tmp_path / "new")
     assert not (tmp_path / "new").exists()
 
@@ -236,19 +261,37 @@ def test_a_form_of_another_backend_is_refused(tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"mixers": ("magic",)}, "`mixers` must be among .*Received: magic"),
-        ({"mixers": ()}, "Received: none"),
+        ({"mixers": ("magic",)}, "`mixers` must be among .*Received: magic$"),
+        ({"mixers": ("stt-densee",)}, "did you mean stt-dense?"),
+        ({"mixers": ()}, "`mixers` .*Received: none"),
+        ({"mixers": ("none", "mha", "none")}, "`mixers` .*none mha none"),
+        ({"channels": 0}, "`channels` must be a positive integer"),
+        ({"num_heads": -4}, "`num_heads` must be a positive integer"),
+        ({"grids": ((0, 8),)}, "`grids` must be a positive integer"),
         ({"channels": 6}, "multiple of `num_heads`.*channels=6"),
-        ({"grids": ((2, 3), (2, 3))}, "`grids` must be distinct"),
+        ({"grids": ((2, 3), (2, 3))}, "`grids` must hold .* no value twice"),
         ({"grids": ((2, 3), (3, 2)), "batches": (1, 2, 3)}, "each of the 2 grids"),
         ({"batches": (0,)}, "`batches` must be a positive integer"),
-        ({"dtype": "int8"}, "`dtype` must be one of float32, bfloat16, float16"),
-        ({"seconds": 0}, "`seconds` must be positive"),
+        ({"dtype": "int8"}, "`dtype` must be among float32, bfloat16, float16"),
+        ({"seconds": 0}, "`seconds` must be a positive"),
+        ({"seconds": float("nan")}, "`seconds` must be a positive"),
     ],
 )
 def test_bad_settings(arguments, message):
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(UserError, match=message):
         BenchSettings(**arguments)
+
+
+def test_benchmarks_of_other_settings_have_other_labels():
+    settings = [
+        BenchSettings(),
+        BenchSettings(channels=32),
+        BenchSettings(grids=((8, 8), (16, 4))),
+    ]
+    labels = [item.label for item in settings]
+    assert len(set(labels)) == len(settings)
+    assert labels == [dataclasses.replace(item).label for item in settings]
+    assert labels[2].startswith("8x8-16x4-")
 
 
 def test_a_batch_for_each_grid():
