@@ -1,19 +1,30 @@
+import dataclasses
 import importlib.util
 import json
 import os
+import re
+import shlex
 import subprocess
 import sys
+from pathlib import Path
+from typing import get_args
 
 import keras
 import pytest
 
 from keras_stt import __version__, cli
-from keras_stt.cli import command, compare
+from keras_stt.cli import bench, command, compare
+from keras_stt.cli.app import app
+from keras_stt.experiments.bench.bench import Bench
+from keras_stt.mixers import MIXERS
+
+REPOSITORY = Path(__file__).parents[1]
 
 TINY = [
-    *("--mixers", "none", "--train-images", "32", "--batch-size", "16"),
-    *("--grid", "4x4", "--width", "8", "--depth", "1", "--epochs", "1", "--quiet"),
+    *("--mixers", "none", "--train-images", "32", "--width", "8", "--depth", "1"),
+    *("--epochs", "1", "--quiet"),
 ]
+SMALL = ["--grid", "4x4", "--batch-size", "16"]
 
 
 def run(*arguments):
@@ -22,7 +33,7 @@ def run(*arguments):
 
 def test_compare_classify(tmp_path, scenes_dir, capsys):
     output = tmp_path / "results"
-    status = run(*TINY, "--data-dir", scenes_dir, "--output", output)
+    status = run(*TINY, *SMALL, "--data-dir", scenes_dir, "--output", output)
     assert status == 0
     shown = capsys.readouterr().out
     assert "none" in shown
@@ -84,23 +95,118 @@ def test_a_folder_of_photographs_needs_no_tensorflow(tmp_path):
     assert results["variants"]["stt-random+stt-random"]["bleu_1"]["runs"]
 
 
+def settings_of(line):
+    """The settings that a command line gives, without running it."""
+    _, bound, _ = app.parse_args(shlex.split(line, comments=True)[1:])
+    bound.apply_defaults()
+    return bound.arguments["settings"]
+
+
+RECORDED = [
+    path
+    for path in sorted((REPOSITORY / "docs" / "results").rglob("results.json"))
+    if json.loads(path.read_text())["command"].startswith("keras-stt ")
+]
+
+
+@pytest.mark.backend_free
+@pytest.mark.parametrize("path", RECORDED, ids=lambda path: path.parent.name)
+def test_recorded_commands_give_the_recorded_settings(path):
+    results = json.loads(path.read_text())
+    settings = settings_of(results["command"])
+    parsed = json.loads(json.dumps(dataclasses.asdict(settings)))
+    recorded = results["settings"]
+    if "--dataset DIR" in results["command"]:
+        del parsed["dataset"], recorded["dataset"]
+    if "--mixers" not in results["command"] and "mixers" in recorded:
+        # All that there were; there are more now.
+        assert set(recorded.pop("mixers")) <= set(parsed.pop("mixers"))
+    assert parsed == parsed | recorded
+
+
+def documented_commands():
+    """Every command line in the documents, the Makefile and the tutorials."""
+    files = [REPOSITORY / "README.md", REPOSITORY / "Makefile"]
+    files += [*REPOSITORY.glob("docs/*.md"), *REPOSITORY.glob("tutorials/src/*.py")]
+    for path in files:
+        text = path.read_text().replace("\\\n", "")
+        for line in re.findall(r"keras-stt (?:compare \w+|bench) +--[^\n`]+", text):
+            yield pytest.param(line, id=f"{path.name}: {line[:40]}")
+
+
+@pytest.mark.backend_free
+@pytest.mark.parametrize("line", [*documented_commands()])
+def test_documented_commands_parse(line):
+    if "--help" not in line:
+        assert settings_of(line)
+
+
+@pytest.mark.backend_free
+def test_a_comparison_takes_all_mixers_and_by_default_ten():
+    assert settings_of("keras-stt compare classify").mixers == (
+        *("stt-dense", "stt-random", "stt-factorized-dense", "stt-factorized-random"),
+        *("stt-mixture", "stt-mixture-dot"),
+        *("mha", "axial-mha", "depthwise-conv", "none"),
+    )
+    every = settings_of(f"keras-stt compare classify --mixers {' '.join(MIXERS)}")
+    assert every.mixers == tuple(MIXERS)
+
+
+COMPARE = "compare classify"
+
+
+@pytest.mark.backend_free
 @pytest.mark.parametrize(
-    ("arguments", "message"),
+    ("line", "message"),
     [
-        (["--mixers", "magic"], "magic"),
-        (["--dataset", "no_such_data_set"], "no_such_data_set"),
-        (["--data-dir", "no/such/folder"], "no/such/folder"),
-        (["--grid", "5x5"], "grid"),
-        (["--learning-rate", "1e-3", "1e-2"], "`--validation-images` must be"),
-        (["--epochs", "0"], "`--epochs` must be"),
-        (["--output", __file__], "folder"),
+        (f"{COMPARE} --mixers magic", "stt-dense"),
+        (f"{COMPARE} --mixers stt-dens", 'Did you mean "stt-dense"?'),
+        (f"{COMPARE} --mixers none mha none", "`--mixers`"),
+        (f"{COMPARE} --mixers", "--mixers"),
+        (f"{COMPARE} --backend theano", "--backend"),
+        (f"{COMPARE} --grid 5", "--grid: expected ROWSxCOLUMNS"),
+        (f"{COMPARE} --grid 0x8", "`--grid`"),
+        (f"{COMPARE} --seeds one", "--seeds"),
+        (f"{COMPARE} --seeds -1", "`--seeds`"),
+        (f"{COMPARE} --stem magic", "--stem"),
+        (f"{COMPARE} --no-such-option", "--no-such-option"),
+        (f"{COMPARE} --learning-rate 1e-3 1e-2", "`--validation-images` must be"),
+        (f"{COMPARE} --learning-rate nan", "`--learning-rate`"),
+        (f"{COMPARE} --learning-rate inf", "`--learning-rate`"),
+        (f"{COMPARE} --weight-decay nan", "`--weight-decay`"),
+        (f"{COMPARE} --mlp-ratio 0", "`--mlp-ratio`"),
+        (f"{COMPARE} --mlp-ratio nan", "`--mlp-ratio`"),
+        (f"{COMPARE} --epochs 0", "`--epochs` must be"),
+        (f"{COMPARE} --width -8", "`--width`"),
+        (f"{COMPARE} --heads 0", "`--heads`"),
+        (f"{COMPARE} --depth 0", "`--depth`"),
+        (f"{COMPARE} --dataset ./no/such/folder", "`--dataset`"),
+        ("compare caption --variants stt-dense", "`--variants`"),
+        ("compare caption --variants stt-dense+maha", "did you mean mha?"),
+        ("compare caption --variants mha+mha+none", "cross-attention"),
+        ("compare caption --beam-size 0", "`--beam-size`"),
+        ("compare caption --dropout 1", "`--dropout`"),
+        ("bench --mixers magic", "stt-dense"),
+        ("bench --mixers none none", "`--mixers`"),
+        ("bench --heads 3", "`--heads`"),
+        ("bench --grid 8x8 8x8", "`--grid`"),
+        ("bench --batch 1 2", "`--batch`"),
+        ("bench --batch 0", "`--batch`"),
+        ("bench --seconds 0", "`--seconds`"),
+        ("bench --seconds nan", "`--seconds`"),
+        ("bench --forms magic", "inductor"),
+        ("bench --dtype int8", "bfloat16"),
+        ("magic", "magic"),
     ],
 )
-def test_bad_input_is_one_line_and_status_2(
-    arguments, message, tmp_path, scenes_dir, capsys, monkeypatch
+def test_bad_options_are_one_line_and_status_2(
+    line, message, tmp_path, capsys, monkeypatch
 ):
     monkeypatch.chdir(tmp_path)
-    assert run(*TINY, "--data-dir", scenes_dir, *arguments) == 2
+    # Where a command that takes the options would begin.
+    monkeypatch.setattr(bench, "_keep_memory", pytest.fail)
+    monkeypatch.setattr(compare, "_comparison", pytest.fail)
+    assert cli.main(line.split()) == 2
     error = capsys.readouterr().err
     assert error.startswith("keras-stt: error: ")
     assert error.count("\n") == 1
@@ -111,30 +217,46 @@ def test_bad_input_is_one_line_and_status_2(
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--backend", "theano"], "theano"),
-        (["--grid", "5"], "ROWSxCOLUMNS"),
-        (["--grid", "0x8"], "ROWSxCOLUMNS"),
-        (["--seeds", "one"], "one"),
-        (["--stem", "magic"], "magic"),
-        (["--no-such-option"], "--no-such-option"),
+        (["--dataset", "no_such_data_set"], "no_such_data_set"),
+        (["--data-dir", "no/such/folder"], "no/such/folder"),
+        (["--batch-size", "33"], "`--batch-size`"),
+        (["--batch-size", "16", "--grid", "5x5"], "--grid"),
+        ([*SMALL, "--mixers", "mha", "--heads", "3"], "--heads"),
+        (["--output", __file__], "folder"),
     ],
 )
-def test_unknown_options_are_one_line_and_status_2(arguments, message, capsys):
-    with pytest.raises(SystemExit) as stop:
-        run(*arguments)
-    assert stop.value.code == 2
+def test_what_data_or_models_refuse_is_one_line_and_status_2(
+    arguments, message, tmp_path, scenes_dir, capsys, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    if "--data-dir" not in arguments:
+        arguments = ["--data-dir", scenes_dir, *arguments]
+    assert run(*TINY, *arguments) == 2
     error = capsys.readouterr().err
+    assert error.startswith("keras-stt: error: ")
     assert error.count("\n") == 1
     assert message in error
+    assert list(tmp_path.iterdir()) == []
 
 
-def test_interrupted_says_how_to_go_on(capsys, monkeypatch):
+def test_a_decoder_without_a_causal_form_is_one_line(tmp_path, capsys, scenes_dir):
+    output = tmp_path / "results"
+    options = ["--variants", "none+none", "--train-images", "64", "--quiet"]
+    options += ["--data-dir", str(scenes_dir), "--output", str(output)]
+    assert cli.main(["compare", "caption", *options]) == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    assert "causal" in error
+    assert not output.exists()
+
+
+def test_interrupted_says_how_to_resume(capsys, monkeypatch):
     def interrupted(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(command, "check_backend", interrupted)
+    monkeypatch.setattr(compare, "check_backend", interrupted)
     assert run() == 130
-    assert "goes on" in capsys.readouterr().err
+    assert "same command" in capsys.readouterr().err
 
 
 def test_a_defect_is_not_taken_for_bad_input(capsys, monkeypatch, tmp_path, scenes_dir):
@@ -146,7 +268,7 @@ def test_a_defect_is_not_taken_for_bad_input(capsys, monkeypatch, tmp_path, scen
     )
     monkeypatch.chdir(tmp_path)
     with pytest.raises(ValueError, match="units"):
-        run(*TINY, "--data-dir", scenes_dir)
+        run(*TINY, *SMALL, "--data-dir", scenes_dir)
 
 
 def test_a_full_disk_is_one_line(capsys, monkeypatch, tmp_path, scenes_dir):
@@ -155,19 +277,45 @@ def test_a_full_disk_is_one_line(capsys, monkeypatch, tmp_path, scenes_dir):
 
     monkeypatch.setattr("keras_stt.experiments.compare.comparison.Comparison.run", full)
     monkeypatch.chdir(tmp_path)
-    assert run(*TINY, "--data-dir", scenes_dir) == 2
+    assert run(*TINY, *SMALL, "--data-dir", scenes_dir) == 2
     assert capsys.readouterr().err.count("\n") == 1
 
 
-def test_help_shows_defaults_as_they_are_typed(capsys):
-    with pytest.raises(SystemExit):
-        run("--help")
-    shown = " ".join(capsys.readouterr().out.split())
-    assert "(default: 8x8)" in shown
-    assert "(default: 0.002)" in shown
-    assert "(default: 64)" in shown
+@pytest.mark.backend_free
+def test_help_shows_defaults_as_they_are_typed_and_mixers(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "200")
+    assert run("--help") == 0
+    shown = " ".join(re.sub("[│╭╮╰╯─]", " ", capsys.readouterr().out).split())
+    for default in ("8x8", "0.002", "64", "convolution"):
+        assert f"[default: {default}]" in shown
     assert "default: (" not in shown
     assert "default: None" not in shown
+    choices = re.search(r"\[choices: ([^]]*pooling[^]]*)\]", shown)[1]
+    assert choices.split(", ") == list(MIXERS)
+
+
+@pytest.mark.backend_free
+@pytest.mark.parametrize("line", ["compare classify", "compare caption", "bench"])
+def test_every_option_has_a_help_text(line):
+    _, commands, _ = app.parse_commands(line.split())
+    options = commands[-1].assemble_argument_collection(parse_docstring=True)
+    shown = [option for option in options if option.show]
+    assert len(shown) > 10
+    assert [option.name for option in shown if not option.parameter.help] == []
+
+
+@pytest.mark.backend_free
+def test_without_the_extra_the_command_says_what_to_install(capsys, monkeypatch):
+    find = importlib.util.find_spec
+    monkeypatch.setattr(
+        importlib.util,
+        "find_spec",
+        lambda name: None if name == "cyclopts" else find(name),
+    )
+    assert cli.main(["--help"]) == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    assert "pip install 'keras-stt[compare]'" in error
 
 
 def test_missing_packages_are_named(capsys, monkeypatch):
@@ -178,9 +326,9 @@ def test_missing_packages_are_named(capsys, monkeypatch):
     assert "keras-stt[compare,tensorflow]" in error
 
 
-def test_another_backend_starts_the_command_anew(monkeypatch):
+def test_another_backend_restarts_the_command(monkeypatch):
     running = keras.backend.backend()
-    other = next(backend for backend in command.BACKENDS if backend != running)
+    other = next(backend for backend in get_args(command.Backend) if backend != running)
     started = []
 
     def execv(*call):
@@ -210,17 +358,7 @@ def test_folders_of_the_machine_stay_out_of_the_record():
     assert recorded == "keras-stt compare --data-dir DIR --seeds 0"
 
 
-BENCH = (
-    "bench",
-    "--grid",
-    "3x4",
-    "--channels",
-    "8",
-    "--batch",
-    "2",
-    "--seconds",
-    "0.01",
-)
+BENCH = ("bench", "--grid", "3x4", "--batch", "2", "--seconds", "0.01")
 
 
 @pytest.fixture
@@ -234,7 +372,16 @@ def kept_memory(monkeypatch):
 def test_bench_prints_a_table_and_writes_its_files(tmp_path, capsys):
     form = {"torch": "traced", "jax": "xla"}.get(keras.backend.backend(), "graph")
     output = tmp_path / "results"
-    options = ("--mixers", "pooling", "--forms", form, "--output", str(output))
+    options = (
+        "--channels",
+        "8",
+        "--mixers",
+        "pooling",
+        "--forms",
+        form,
+        "--output",
+        str(output),
+    )
     assert cli.main([*BENCH, *options]) == 0
     printed = capsys.readouterr().out
     for word in ("Grid 3×4, batch 2", "floor", "pooling", "training (ms)"):
@@ -247,30 +394,41 @@ def test_bench_prints_a_table_and_writes_its_files(tmp_path, capsys):
 
 
 @pytest.mark.usefixtures("kept_memory")
+def test_benchmarks_have_folders_of_their_own(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(Bench, "run", lambda self: {"rows": [], **self._results})
+    monkeypatch.setattr(
+        "keras_stt.experiments.bench.table.terminal_table", lambda results: ""
+    )
+    monkeypatch.chdir(tmp_path)
+    for channels in ("8", "16", "8"):
+        assert cli.main([*BENCH, "--channels", channels]) == 0
+    first, second, again = re.findall("Files: (.*)", capsys.readouterr().out)
+    assert first == again != second
+    for folder in (first, second):
+        assert folder.startswith(f"runs/bench-{keras.backend.backend()}-3x4-")
+        assert (tmp_path / folder / "experiment.json").exists()
+
+
+@pytest.mark.usefixtures("kept_memory")
 @pytest.mark.parametrize(
-    ("arguments", "message"),
+    ("options", "messages"),
     [
-        (["--mixers", "magic"], "`--mixers` must be among"),
-        (["--heads", "3"], "`--heads`"),
-        (["--batch", "1", "2"], "`--batch` must be one number"),
-        (["--seconds", "0"], "`--seconds` must be positive"),
-        (["--output", __file__], "folder"),
+        (["--channels", "8"], ["channels=64", "channels=8"]),
+        (["--heads", "8"], ["heads=4", "heads=8"]),
     ],
 )
-def test_bad_input_of_bench_is_one_line(
-    arguments, message, tmp_path, capsys, monkeypatch
+def test_a_refused_folder_of_bench_says_what_differs(
+    options, messages, tmp_path, capsys
 ):
-    monkeypatch.chdir(tmp_path)
-    assert cli.main([*BENCH, *arguments]) == 2
+    Bench(settings_of(" ".join(["keras-stt", *BENCH])), tmp_path)
+    assert cli.main([*BENCH, "--output", str(tmp_path), *options]) == 2
     error = capsys.readouterr().err
-    assert error.startswith("keras-stt: error: ")
     assert error.count("\n") == 1
-    assert message in error
-    assert list(tmp_path.iterdir()) == []
+    assert [message for message in messages if message not in error] == []
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="glibc's settings")
-def test_bench_starts_itself_with_memory_that_is_kept(monkeypatch):
+def test_bench_restarts_with_memory_that_is_kept(monkeypatch):
     started = []
 
     def execv(*call):
@@ -280,7 +438,7 @@ def test_bench_starts_itself_with_memory_that_is_kept(monkeypatch):
     monkeypatch.setattr(os, "execv", execv)
     monkeypatch.setenv("MALLOC_ARENA_MAX", "7")
     for name in ("MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_"):
-        # Set first, so that they are unset again behind the test.
+        # Set first, so that they are unset again after the test.
         monkeypatch.setenv(name, "1")
         monkeypatch.delenv(name)
     with pytest.raises(SystemExit):

@@ -55,15 +55,20 @@ def run(arguments: Sequence[str]) -> int:
         if "arguments" in unparsed:
             bound.arguments["arguments"] = arguments
         command(*bound.args, **bound.kwargs)
+    except CycloptsError as error:
+        return _fail(str(error))
     # Any other ValueError is a defect and shows its traceback.
-    except (CycloptsError, UserError, ImportError, OSError) as error:
-        message = " ".join(str(error).split())
-        print(f"keras-stt: error: {_with_options(message, arguments)}", file=sys.stderr)
-        return 2
+    except (UserError, ImportError, OSError) as error:
+        return _fail(_with_options(str(error), arguments))
     except KeyboardInterrupt:
         print("\nInterrupted. Run the same command to resume.", file=sys.stderr)
         return 130
     return 0
+
+
+def _fail(message: str) -> int:
+    print("keras-stt: error:", *message.split(), file=sys.stderr)
+    return 2
 
 
 def _with_options(message: str, arguments: list[str]) -> str:
@@ -73,4 +78,7 @@ def _with_options(message: str, arguments: list[str]) -> str:
         option.field_info.name: option.name
         for option in commands[-1].assemble_argument_collection()
     }
-    return re.sub(r"`(\w+)`", lambda m: f"`{options.get(m[1], m[1])}`", message)
+    # `name`, and name=value.
+    return re.sub(
+        r"(?<=`)\w+(?=`)|\b\w+(?==)", lambda name: options.get(name[0], name[0]), message
+    )

@@ -1,7 +1,5 @@
 """What all commands share: options, backend, packages, the record of the command."""
 
-from __future__ import annotations
-
 import importlib.util
 import os
 import re
