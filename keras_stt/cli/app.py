@@ -80,5 +80,7 @@ def _with_options(message: str, arguments: list[str]) -> str:
     }
     # `name`, and name=value.
     return re.sub(
-        r"(?<=`)\w+(?=`)|\b\w+(?==)", lambda name: options.get(name[0], name[0]), message
+        r"(?<=`)\w+(?=`)|\b\w+(?==)",
+        lambda name: options.get(name[0], name[0]),
+        message,
     )
