@@ -161,11 +161,11 @@ def test_names_of_variants(variant, parts):
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"variants": ("mha",)}, r"named <encoder>\+<decoder>.*Received: 'mha'"),
-        ({"variants": ("mha+magic",)}, "Received: 'mha.magic'"),
-        ({"variants": ("mha+mha+magic",)}, "cross-attention among mha, stt"),
-        ({"variants": ()}, "one value at least"),
-        ({"variants": ("mha+mha", "mha+mha")}, "none twice"),
+        ({"variants": ("mha",)}, r"ENCODER\+DECODER.*Received: mha$"),
+        ({"variants": ("mha+magic",)}, "decoder .*Received: magic"),
+        ({"variants": ("mha+mha+magic",)}, "cross-attention .*among mha, stt"),
+        ({"variants": ()}, "at least one value.*none"),
+        ({"variants": ("mha+mha", "mha+mha")}, "twice"),
         ({"beam_size": 0}, "`beam_size` must be a positive"),
         ({"max_length": 0}, "`max_length` must be a positive"),
     ],
