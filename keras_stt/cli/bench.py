@@ -19,7 +19,7 @@ from keras_stt.cli.command import (
 )
 from keras_stt.experiments.bench.settings import BenchSettings
 
-#: What the command needs besides Keras.
+#: What the command needs in addition to Keras.
 BENCH_PACKAGES = ("matplotlib", "PIL", "tqdm")
 
 

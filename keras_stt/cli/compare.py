@@ -26,7 +26,7 @@ from keras_stt.experiments.data.source import folder_of
 if TYPE_CHECKING:
     from keras_stt.experiments.compare.comparison import Comparison
 
-#: What the commands need besides Keras.
+#: What the commands need in addition to Keras.
 COMPARE_PACKAGES = ("matplotlib", "PIL", "pycocoevalcap", "tqdm")
 
 #: What they need to read data sets that are not a folder.
@@ -98,7 +98,7 @@ def _compare(settings: Settings, options: CompareOptions, arguments: list[str]) 
 
 
 def _comparison(task: str) -> type[Comparison]:
-    """The comparison of a task; it brings in what comparisons need besides Keras."""
+    """The comparison of a task; it imports what only comparisons need."""
     if task == "caption":
         from keras_stt.experiments.compare.caption import CaptionComparison
 
