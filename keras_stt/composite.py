@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator
 from typing import Any
@@ -63,16 +64,56 @@ def sublayer_policy(policy: Policy, name: str, of_keras: bool = False) -> Policy
 
 
 def dtype_config(layer: keras.layers.Layer) -> Any:
-    """The dtype policy of a layer, and of the quantised ones below, for its config."""
+    """The dtype policy of a layer, and of the quantised ones below, for its config.
+
+    Raises:
+        ValueError: If a sublayer has quantizers that a policy cannot name.
+    """
     own = _resolved(layer)
     below = {
         path: policy
         for path, sublayer in _sublayers(layer)
         if (policy := _resolved(sublayer)).quantization_mode
     }
+    for path, sublayer in _sublayers(layer):
+        if path in below:
+            _check_quantizers(path, sublayer)
     if below:
         own = keras.dtype_policies.DTypePolicyMap(own, below)
     return keras.dtype_policies.serialize(own)
+
+
+def _check_quantizers(path: str, layer: keras.layers.Layer) -> None:
+    """Raises a `ValueError` for quantizers other than those of the mode.
+
+    A policy names the mode alone: the layer would load with the default quantizers, and
+    compute other numbers without a word.
+    """
+    config = getattr(layer, "quantization_config", None)
+    if config is None:
+        return
+    default = type(config)()
+    changed = [
+        name
+        for name in ("weight_quantizer", "activation_quantizer")
+        if _described(getattr(config, name)) != _described(getattr(default, name))
+    ]
+    if changed:
+        raise ValueError(
+            "A layer inside another one must be quantised with the default quantizers "
+            "to be saved or copied: `quantize` with a mode, or with a config that "
+            f"leaves them alone. Received: another {', '.join(changed)} in {path}"
+        )
+
+
+def _described(quantizer: Any) -> Any:
+    """A quantizer's class and arguments, as lists where they may be tuples.
+
+    Not as Keras serialises it, which marks an object that it meets a second time.
+    """
+    if quantizer is None:
+        return None
+    return type(quantizer).__name__, json.loads(json.dumps(quantizer.get_config()))
 
 
 def settle_policies(layer: keras.layers.Layer) -> None:

@@ -86,3 +86,26 @@ def test_low_rank_adaptation(mode, tmp_path):
     # Keras merges the adaptation into the kernel, and rounds the sum to int8 again.
     tolerance = 0.02 if mode else 1e-4
     np.testing.assert_allclose(array(again(x)), expected, atol=tolerance)
+
+
+def test_quantizers_that_a_file_cannot_hold_are_an_error(tmp_path):
+    # Loaded with the default quantizers, it would compute other numbers.
+    inputs = keras.Input(IMAGE)
+    model = keras.Model(inputs, STT(4)(inputs))
+    config = keras.quantizers.Int8QuantizationConfig(activation_quantizer=None)
+    model.quantize(config=config)
+    assert np.isfinite(array(model(normal(2, *IMAGE)))).all()
+    with pytest.raises(ValueError, match="activation_quantizer"):
+        model.save(tmp_path / "model.keras")
+
+
+@pytest.mark.parametrize("block_size", [-1, 4])
+def test_blocks_of_int4(block_size, tmp_path):
+    inputs = keras.Input(IMAGE)
+    model, x = keras.Model(inputs, STT(4)(inputs)), normal(2, *IMAGE)
+    model.quantize(
+        config=keras.quantizers.Int4QuantizationConfig(block_size=block_size)
+    )
+    expected = array(model(x))
+    again = reloaded(model, tmp_path)
+    np.testing.assert_allclose(array(again(x)), expected, rtol=1e-5, atol=1e-5)
