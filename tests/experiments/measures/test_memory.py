@@ -1,128 +1,82 @@
 """Peak memory of steps that are known to need some.
 
-The steps are repeated and give memory back to the kernel in between, which takes a
-second for the larger ones.
+Each step runs in a process of its own, so that nothing else that the tests do counts.
 """
 
+import json
+import os
+import subprocess
 import sys
-import threading
-import time
-from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import keras
-import numpy as np
 import pytest
 
-from keras_stt.experiments.data.classification import Images
 from keras_stt.experiments.measures import memory
 from keras_stt.experiments.measures.memory import peak_step_bytes
-from keras_stt.experiments.measures.timing import inference_step
 
 MIB = 2**20
+STEPS = Path(__file__).with_name("memory_steps.py")
 
 needs_linux = pytest.mark.skipif(
     not sys.platform.startswith("linux"), reason="reads the kernel's own files"
 )
 
 
-def quietest_peak(step):
-    """The least of three: whatever else this process does at that moment adds to it."""
-    return min(peak_step_bytes(step) for _ in range(3))
+def measured(step, *arguments, backend="numpy"):
+    """What a function of `memory_steps.py` measures in a process of its own."""
+    done = subprocess.run(
+        [sys.executable, str(STEPS), step, *map(str, arguments)],
+        env={**os.environ, "KERAS_BACKEND": backend},
+        capture_output=True,
+        text=True,
+    )
+    assert not done.returncode, done.stderr
+    return json.loads(done.stdout)
 
 
 def is_about(peak, mib):
-    """A little less where pages are shared; some MiB more while other threads work."""
+    """A little less where pages are shared; the allocator's own memory on top."""
     return mib - 4 <= peak / MIB <= mib + 10
 
 
-@pytest.fixture
-def without_allocator(monkeypatch):
-    """As if the backend's allocator kept no statistics: NumPy's are not in them."""
-    monkeypatch.setattr(memory, "_allocator_measure", lambda: None)
+@needs_linux
+@pytest.mark.backend_free
+@pytest.mark.parametrize("where", ["here", "in_a_thread"])
+def test_known_allocations(where):
+    """The small one first: glibc then keeps what is freed, thread by thread."""
+    peaks = measured("allocations", where)
+    assert [is_about(peak, size) for peak, size in peaks] == [True] * 3, peaks
 
 
 @needs_linux
-@pytest.mark.usefixtures("without_allocator")
-@pytest.mark.parametrize("size", [8, 20, 50])
-@pytest.mark.parametrize("thread", [False, True])
-def test_known_allocation(size, thread):
-    """Of a small size first: glibc then keeps what is freed, thread by thread."""
-    with ThreadPoolExecutor(1) as pool:
-
-        def step():
-            made = pool.submit(allocate) if thread else None
-            return made.result() if made else allocate()
-
-        def allocate():
-            return int(np.ones(size * MIB, np.uint8)[-1])
-
-        for _ in range(3):
-            step()
-        assert is_about(quietest_peak(step), size)
-
-
-@needs_linux
-@pytest.mark.usefixtures("without_allocator")
+@pytest.mark.backend_free
 def test_only_what_comes_on_top_counts():
-    """Not what is there already, and not the sum of what comes one after the other."""
-    kept = [np.ones(100 * MIB, np.uint8)]
-
-    def step():
-        first = np.ones(60 * MIB, np.uint8)
-        del first
-        second = np.ones(40 * MIB, np.uint8)
-        kept[0][:] = second[0]
-
-    assert is_about(quietest_peak(step), 60)
+    assert is_about(measured("two_after_each_other"), 60)
 
 
 @needs_linux
-@pytest.mark.usefixtures("without_allocator")
+@pytest.mark.backend_free
 def test_what_goes_after_the_result_is_not_there_before_the_next_step():
-    with ThreadPoolExecutor(1) as pool:
-
-        def step():
-            ready = threading.Event()
-            pool.submit(allocate, ready)
-            ready.wait()
-
-        def allocate(ready):
-            made = np.ones(20 * MIB, np.uint8)
-            ready.set()
-            time.sleep(0.01)
-            del made
-
-        assert is_about(peak_step_bytes(step), 20)
+    assert is_about(measured("freed_after_the_result"), 20)
 
 
 @needs_linux
-@pytest.mark.usefixtures("without_allocator")
+@pytest.mark.backend_free
 def test_holes_between_live_memory_count():
-    """What is freed between small things that live on does not go back by itself."""
-
-    def some():
-        return np.ones(100_000, np.uint8)
-
-    kept = []
-    holes = [(some(), kept.append(np.ones(5_000, np.uint8)))[0] for _ in range(100)]
-    del holes
-    peak = quietest_peak(lambda: sum(int(x[0]) for x in [some() for _ in range(100)]))
-    # 10 MB, and what glibc's arenas and the kernel's counters add: some of it anywhere.
-    assert 9_000_000 <= peak <= 20_000_000
+    # 10 MB, and what glibc and the kernel's counters add: some of it anywhere.
+    assert 9_000_000 <= measured("holes") <= 20_000_000
 
 
 @needs_linux
-@pytest.mark.usefixtures("without_allocator")
+@pytest.mark.backend_free
 @pytest.mark.parametrize(
     ("repeats", "sizes"), [(1, [200, 5]), (5, [200, 5, 5, 100, 5, 5])]
 )
 def test_the_first_call_and_outliers_do_not_count(repeats, sizes):
-    left = iter(sizes)
-    peak = peak_step_bytes(
-        lambda: np.ones(next(left) * MIB, np.uint8)[-1], repeats=repeats
-    )
+    peak, left = measured("of_sizes", repeats, *sizes)
     assert peak / MIB == pytest.approx(5, abs=4)
-    assert next(left, None) is None
+    assert left == 0
 
 
 @pytest.mark.parametrize(
@@ -154,9 +108,8 @@ def test_thresholds_of_malloc_come_back(mmap, trim, expected, monkeypatch):
     assert (thresholds[-3], thresholds[-1]) == expected
 
 
-def test_unknown_where_the_kernel_does_not_tell(
-    without_allocator, monkeypatch, tmp_path
-):
+def test_unknown_where_the_kernel_does_not_tell(monkeypatch, tmp_path):
+    monkeypatch.setattr(memory, "_allocator_measure", lambda: None)
     monkeypatch.setattr(memory, "_CLEAR_REFS", tmp_path / "no" / "such")
     assert peak_step_bytes(lambda: pytest.fail("must not run")) is None
 
@@ -164,12 +117,8 @@ def test_unknown_where_the_kernel_does_not_tell(
 @needs_linux
 def test_backend_allocation():
     """An array of the backend itself, whoever counts."""
-    size = 24 * MIB // 4
-
-    def step():
-        return float(keras.ops.ones((size,), "float32")[-1])
-
-    assert 23 <= peak_step_bytes(step) / MIB <= 52
+    peak = measured("backend_array", backend=keras.backend.backend())
+    assert 23 <= peak / MIB <= 52
 
 
 @needs_linux
@@ -177,19 +126,8 @@ def test_backend_allocation():
     keras.backend.backend() == "torch", reason="fuses attention, and keeps no scores"
 )
 def test_attention_needs_its_scores():
-    heads, positions, batch = 2, 512, 4
-
-    def build(attention):
-        inputs = keras.Input((32, 16, 8))
-        x = keras.layers.Reshape((positions, 8))(inputs)
-        if attention:
-            x = keras.layers.MultiHeadAttention(heads, 4)(x, x)
-        return keras.Model(inputs, keras.layers.Dense(8)(x))
-
-    data = Images(np.zeros((batch, 32, 16, 8), np.uint8), np.zeros(batch, np.int32))
-    scores = 4 * batch * heads * positions**2
-    with_scores = peak_step_bytes(inference_step(build(True), data))
-    without = peak_step_bytes(inference_step(build(False), data))
+    backend = keras.backend.backend()
+    scores, with_scores, without = measured("attention_scores", backend=backend)
     assert scores < with_scores < 4 * scores
     assert without < scores / 4
 
