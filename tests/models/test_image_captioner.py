@@ -2,20 +2,27 @@
 
 import functools
 import inspect
-import itertools
 import warnings
 
 import keras
 import numpy as np
 import pytest
+from captioners import (
+    FIRST,
+    LENGTH,
+    START,
+    TEXTS,
+    WORDS,
+    best_text,
+    captioner,
+    images,
+    tokens_of,
+)
 from support import array, normal
 
 from keras_stt.layers import STT
 from keras_stt.models import ImageCaptioner
 
-WORDS = ["red", "green", "blue", "circle", "and"]
-START, END, FIRST = 2, 3, 4
-LENGTH = 5
 DECODERS = [
     "stt-dense",
     "stt-random",
@@ -25,31 +32,6 @@ DECODERS = [
     "stt-mixture-dot",
     "mha",
 ]
-
-
-TEXTS = ["red circle", "blue", "green and blue circle", "red red red and blue"]
-
-
-def captioner(decoder="stt-dense", cross="mha", encoder="stt-dense", **options):
-    """A small captioner with random weights."""
-    model = ImageCaptioner(
-        (8, 12, 3),
-        WORDS,
-        max_length=LENGTH,
-        encoder_mixer=encoder,
-        decoder_mixer=decoder,
-        cross_attention=cross,
-        **{"grid": (4, 6), "width": 8, "encoder_depth": 1, "num_heads": 2, **options},
-    )
-    rng = np.random.default_rng(1)
-    for variable in model.trainable_weights:
-        variable.assign(rng.normal(0, 0.4, variable.shape))
-    return model
-
-
-def tokens_of(texts):
-    rows = [[START, *(FIRST + WORDS.index(w) for w in t.split()), END] for t in texts]
-    return np.array([row + [0] * (LENGTH + 2 - len(row)) for row in rows], "int32")
 
 
 @functools.cache
@@ -68,42 +50,6 @@ def speaking(decoder="stt-dense", cross="mha"):
         data, tokens[:, 1:], epochs=100, batch_size=4, verbose=0
     ).history["loss"]
     return model
-
-
-def images(count=4):
-    """One colour each, nearly: images that differ as a whole."""
-    rng = np.random.default_rng(0)
-    colours = 0.9 * rng.random((6, 1, 1, 3))[:count]
-    return (colours + 0.1 * rng.random((count, 8, 12, 3))).astype("float32")
-
-
-def log_probabilities(model, image, text):
-    """Of the next token behind a text, by itself: padded with what does not matter."""
-    tokens = np.full((1, LENGTH + 1), 7, "int32")
-    tokens[0, : len(text)] = text
-    logits = array(model({"image": image[None], "tokens": tokens}))[0, len(text) - 1]
-    logits = logits.astype("float64")
-    logits[[0, 1, START]] = -np.inf
-    return logits - np.log(np.exp(logits - logits.max()).sum()) - logits.max()
-
-
-def best_text(model, image, beam_size, penalty=1.0, length=LENGTH):
-    """Beam search in plain words."""
-    beams = [((START,), 0.0)]
-    for _ in range(length):
-        grown = []
-        for text, score in beams:
-            if text[-1] == END:
-                grown.append((text, score))
-                continue
-            gains = log_probabilities(model, image, text)
-            grown += [
-                ((*text, token), score + gains[token])
-                for token in range(END, FIRST + len(WORDS))
-            ]
-        beams = sorted(grown, key=lambda beam: -beam[1])[:beam_size]
-    text, _ = max(beams, key=lambda beam: beam[1] / (len(beam[0]) - 1) ** penalty)
-    return " ".join(WORDS[token - FIRST] for token in text[1:] if token != END)
 
 
 @pytest.mark.parametrize("decoder", DECODERS)
@@ -156,72 +102,11 @@ def test_greedy_search(decoder, cross):
     assert len(set(texts)) >= 4
 
 
-def test_beam_search():
-    """With weights that are unsure what to write: every width and penalty differs."""
-    model, found = captioner(), {}
-    logits = model.text_decoder.get_layer("logits")
-    kernel, bias = (0.4 * array(value) for value in logits.get_weights())
-    bias[END] = 0.5
-    logits.set_weights([kernel, bias])
-    for beam_size, penalty in ((1, 1.0), (2, 1.0), (4, 0.0), (4, 3.0)):
-        texts = model.generate(images(6), beam_size=beam_size, length_penalty=penalty)
-        assert texts == [best_text(model, i, beam_size, penalty) for i in images(6)]
-        found[beam_size, penalty] = texts
-    assert len(set(map(tuple, found.values()))) == len(found)
-
-
-def test_a_wide_beam_finds_the_most_probable_text():
-    """Against every text there is, of two words at most."""
-    model = captioner()
-    (image,) = images(1)
-    (found,) = model.generate(
-        image[None], max_length=2, beam_size=12, length_penalty=0.0
-    )
-    tokens = [END, *range(FIRST, FIRST + len(WORDS))]
-    texts = [(END,), *((a, b) for a, b in itertools.product(tokens[1:], tokens))]
-
-    def score(text):
-        return sum(
-            log_probabilities(model, image, (START, *text[:k]))[token]
-            for k, token in enumerate(text)
-        )
-
-    best = max(texts, key=score)
-    assert found == " ".join(WORDS[t - FIRST] for t in best if t != END)
-
-
 def test_batches_give_what_single_images_give():
     model = speaking()
     together = model.generate(images(5), batch_size=2)
     assert together == [model.generate(image[None])[0] for image in images(5)]
     assert model.generate(images(0)) == []
-
-
-def test_any_number_of_images_is_few_shapes():
-    """Each shape compiles; a batch is filled up to one that is there."""
-    model, shapes = captioner(), set()
-    generator = model._generator(LENGTH, 1)
-    search = generator.predict_on_batch
-    generator.predict_on_batch = lambda batch: shapes.add(batch.shape) or search(batch)
-    for count in (1, 2, 3, 4, 5, 6):
-        assert len(model.generate(images(count), batch_size=4)) == count
-    assert shapes == {(size, 8, 12, 3) for size in (1, 2, 4)}
-
-
-def test_fine_tuning_is_seen():
-    """LoRA and quantisation give layers other variables than have been compiled."""
-    model = captioner()
-    before = model.generate(images(6))
-    logits = model.text_decoder.get_layer("logits")
-    logits.enable_lora(2)
-    for seed, factor in enumerate((logits.lora_kernel_a, logits.lora_kernel_b)):
-        factor.assign(0.5 * normal(*factor.shape, seed=seed + 1))
-    tuned = model.generate(images(6))
-    assert tuned == [best_text(model, image, 1) for image in images(6)]
-    assert tuned != before
-    logits.quantize("int8")
-    quantized = model.generate(images(6))
-    assert quantized == [best_text(model, image, 1) for image in images(6)]
 
 
 @pytest.mark.parametrize("cross", ["mha", "stt"])

@@ -136,6 +136,7 @@ def test_killed_and_started_again_ends_the_same(
             assert results["variants"][variant][name] == entry[name], (variant, name)
 
 
+@pytest.mark.backend_free
 def test_another_variant_with_another_seed_in_one_folder(tmp_path, scenes_dir):
     """What was trained with other seeds alone has no model to time."""
     quick = {"train_images": 16, "epochs": 1, "beam_size": 1}

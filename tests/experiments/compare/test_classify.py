@@ -130,6 +130,7 @@ def test_killed_and_started_again_ends_the_same(
             assert results["mixers"][mixer][name] == entry[name], (mixer, name)
 
 
+@pytest.mark.backend_free
 def test_further_seeds_add_to_a_folder(finished, tmp_path, scenes_dir, monkeypatch):
     _, both = finished
     compared(changed(seeds=(0,)), tmp_path, scenes_dir)
@@ -164,6 +165,7 @@ def test_finished_results_stay_finished(finished, scenes_dir, monkeypatch):
     assert [done for name, done in written if name == "results.json"] == [True]
 
 
+@pytest.mark.backend_free
 def test_search_takes_the_best_validation_accuracy(tmp_path, scenes_dir, monkeypatch):
     settings = changed(
         seeds=(0,), learning_rates=(1e-3, 1e-2), search_epochs=1, mixers=("none",)
@@ -262,6 +264,7 @@ def test_other_images_are_refused(finished, scenes_dir, monkeypatch):
         ClassifyComparison(SMALL, folder, scenes_dir, progress=False)
 
 
+@pytest.mark.backend_free
 def test_costs_of_all_mixers_are_of_one_occasion(tmp_path, scenes_dir):
     """Further mixers are measured beside those that are there, which stay."""
     one = changed(seeds=(0,), epochs=1, mixers=("none",))
