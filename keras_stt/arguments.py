@@ -61,6 +61,40 @@ def positive_number(name: str, value: Any) -> float:
     return float(value)
 
 
+def non_negative_number(name: str, value: Any) -> float:
+    """A finite number of at least 0, as a `float`.
+
+    Raises:
+        ValueError: If it is anything else.
+    """
+    number = isinstance(value, Real) and not isinstance(value, bool)
+    if not number or not 0 <= float(value) < math.inf:
+        raise ValueError(
+            f"`{name}` must be a finite number of at least 0. "
+            f"Received: {name}={value!r}"
+        )
+    return float(value)
+
+
+def numbers(name: str, values: Any, positive: bool = False) -> tuple[float, ...]:
+    """One finite number or several as a tuple of `float`.
+
+    Raises:
+        ValueError: If it is anything else, or empty.
+    """
+    found = tuple(values) if isinstance(values, Iterable) else (values,)
+    fits = found and all(
+        isinstance(v, Real) and not isinstance(v, bool) and math.isfinite(v)
+        for v in found
+    )
+    if not fits or (positive and min(found) <= 0):
+        raise ValueError(
+            f"`{name}` must be a sequence of {'positive, ' * positive}finite numbers. "
+            f"Received: {name}={values!r}"
+        )
+    return tuple(float(v) for v in found)
+
+
 def _is_boolean(tensor: Any) -> bool:
     return keras.backend.standardize_dtype(tensor.dtype) == "bool"
 

@@ -15,7 +15,11 @@ import numpy as np
 import numpy.typing as npt
 
 from keras_stt.export import export
-from keras_stt.layers import STT, CrossAttention, STTCrossAttention
+from keras_stt.layers import (
+    CrossAttention,
+    STTCrossAttention,
+    SynthesizedAttention,
+)
 from keras_stt.mixers import AxialAttention, SelfAttention
 from keras_stt.typing import Tensor
 
@@ -228,10 +232,10 @@ def _maps(name: str, layer: Any, inputs: Tensor, scores: Any) -> AttentionMaps |
         return AttentionMaps(name, tuple(s.shape[-1] for s in scores), scores)
     if isinstance(layer, CrossAttention):
         return AttentionMaps(name, scores.shape[3:], scores)
-    if isinstance(layer, (STT, AxialAttention, SelfAttention)):
+    if isinstance(layer, (SynthesizedAttention, AxialAttention, SelfAttention)):
         grid = tuple(layer.channels_last_shape(inputs.shape)[1:-1])
         axes: tuple[int, ...] | None = None
-        if isinstance(layer, STT):
+        if isinstance(layer, SynthesizedAttention):
             axes = tuple(axis - 1 for axis in layer.modes(len(inputs.shape)))
         elif isinstance(layer, AxialAttention):
             axes = tuple(range(len(grid)))

@@ -2,6 +2,7 @@
 
 from keras_stt.export import exported
 from keras_stt.layers.cross_attention import CrossAttention as CrossAttention
+from keras_stt.layers.depthwise_stt import DepthwiseSTT as DepthwiseSTT
 from keras_stt.layers.grid_layer import GridLayer as GridLayer
 from keras_stt.layers.keras_attention import KerasAttention as KerasAttention
 from keras_stt.layers.position_embedding import PositionEmbedding as PositionEmbedding

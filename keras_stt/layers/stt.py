@@ -259,25 +259,6 @@ class STT(SynthesizedAttention):
             return output
         return output, self._returned_scores(found.scores, sizes[0])
 
-    def compute_output_spec(
-        self,
-        inputs: Tensor,
-        mask: Tensor | None = None,
-        use_causal_mask: bool = False,
-        return_attention_scores: bool = False,
-        training: bool | None = None,
-    ) -> Any:
-        self._check_call(use_causal_mask, return_attention_scores)
-        if mask is not None:
-            shape = self.channels_last_shape(inputs.shape)
-            stt_ops.grid_mask(mask, keras.KerasTensor(shape))
-        output = keras.KerasTensor(
-            self.compute_output_shape(inputs.shape), dtype=self.compute_dtype
-        )
-        if not return_attention_scores:
-            return output
-        return output, self._score_specs(inputs.shape, self.num_heads)
-
     def compute_output_shape(self, input_shape: Shape) -> Shape:
         batch, *sizes, channels = self.channels_last_shape(input_shape)
         features = self._features(channels)

@@ -151,14 +151,34 @@ class SynthesizedAttention(GridLayer):
         dependent = any(s.input_dependent for s in self.synthesizers)
         return ModeWeights(scores, scores, shared=mask is None and not dependent)
 
+    def compute_output_spec(
+        self,
+        inputs: Tensor,
+        mask: Tensor | None = None,
+        use_causal_mask: bool = False,
+        return_attention_scores: bool = False,
+        training: bool | None = None,
+    ) -> Any:
+        self._check_call(use_causal_mask, return_attention_scores)
+        if mask is not None:
+            shape = self.channels_last_shape(inputs.shape)
+            stt_ops.grid_mask(mask, keras.KerasTensor(shape))
+        output = keras.KerasTensor(
+            self.compute_output_shape(inputs.shape), dtype=self.compute_dtype
+        )
+        if not return_attention_scores:
+            return output
+        return output, self._score_specs(inputs.shape)
+
     def _returned_scores(self, scores: Sequence[Tensor], batch: Any) -> Any:
         """The scores as a call returns them: for every example, in its dtype."""
         return tuple(
             ops.cast(_repeat(score, batch), self.compute_dtype) for score in scores
         )
 
-    def _score_specs(self, input_shape: Shape, num_heads: int) -> Any:
+    def _score_specs(self, input_shape: Shape) -> Any:
         """What `_returned_scores` returns, symbolically."""
+        num_heads = self.synthesizers[0].num_heads
         shape = self.channels_last_shape(input_shape)
         return tuple(
             keras.KerasTensor(

@@ -7,6 +7,7 @@ from keras_stt.synthesizers.factorized_dense import FactorizedDense as Factorize
 from keras_stt.synthesizers.factorized_random import (
     FactorizedRandom as FactorizedRandom,
 )
+from keras_stt.synthesizers.gaussian import Gaussian as Gaussian
 from keras_stt.synthesizers.mixture import Mixture as Mixture
 from keras_stt.synthesizers.random import Random as Random
 from keras_stt.synthesizers.registry import deserialize as deserialize

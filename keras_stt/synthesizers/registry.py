@@ -11,6 +11,7 @@ from keras_stt.synthesizers.dense import Dense
 from keras_stt.synthesizers.dot_product import DotProduct
 from keras_stt.synthesizers.factorized_dense import FactorizedDense
 from keras_stt.synthesizers.factorized_random import FactorizedRandom
+from keras_stt.synthesizers.gaussian import Gaussian
 from keras_stt.synthesizers.random import Random
 from keras_stt.synthesizers.synthesizer import Synthesizer
 
@@ -19,6 +20,7 @@ NAMES: dict[str, type[Synthesizer]] = {
     "dot_product": DotProduct,
     "factorized_dense": FactorizedDense,
     "factorized_random": FactorizedRandom,
+    "gaussian": Gaussian,
     "random": Random,
 }
 
@@ -54,8 +56,8 @@ def get(identifier: Any, name: str = "synthesizer") -> Synthesizer:
     """The synthesizer that a name, an instance, a class or a config dict stands for.
 
     Args:
-        identifier: `"dense"`, `"random"`, `"factorized_dense"`, `"factorized_random"`
-            or `"dot_product"`; the name of a class, `"Dense"`, or one that is
+        identifier: `"dense"`, `"random"`, `"factorized_dense"`, `"factorized_random"`,
+            `"dot_product"` or `"gaussian"`; the name of a class, `"Dense"`, or one that is
             registered with Keras, `"my_package>Relative"`; or a `Synthesizer`, a
             subclass of it, or a config dict.
         name: Name of the argument that holds it, for the error.

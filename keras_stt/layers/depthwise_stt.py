@@ -1,0 +1,298 @@
+"""Depthwise STT: mode transformations of every channel by itself."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+from keras import ops
+
+from keras_stt import arguments
+from keras_stt import ops as stt_ops
+from keras_stt.export import export
+from keras_stt.layers.synthesized_attention import SynthesizedAttention
+from keras_stt.typing import Shape, Tensor
+
+AMPLITUDES = ("learned", "synthesized")
+
+
+@export
+class DepthwiseSTT(SynthesizedAttention):
+    """Depthwise attention along modes: a signed sum of synthesised transformations.
+
+    `X` has shape `(B, n_1, …, n_M, C)`, channels last. Every channel `c` has attention
+    matrices of its own, in `K` terms, and none is mixed with another channel:
+
+    `Y_c = Σ_k a_kc · (X_c ×_1 A_1kc … ×_M A_Mkc) + b_c · X_c + bias_c`
+
+    Each `A` is a softmax, so the weights stay attention weights, and the sign stands
+    outside, in the amplitudes `a`: a sum of terms can subtract, as an edge detector
+    does, where one softmax can only average. `STT` is to this layer what
+    `keras.layers.SeparableConv2D` is to `keras.layers.DepthwiseConv2D`: use it in a
+    block with an MLP, `STTBlock(DepthwiseSTT())`, which mixes the channels.
+
+    Cost: `K·N·C·Σ n_m` multiply-adds for `N = Π n_m` positions, and the synthesis.
+
+    Args:
+        num_terms: Number of terms `K`. Defaults to 2.
+        synthesizer: Where the logits come from, as in `STT`, with a head for every term
+            and channel. Defaults to `"gaussian"`, which works at any size.
+        attention_axes: The axes that are transformed: an integer or several, which may
+            be negative. Defaults to `None`: all axes but batch and channels.
+        causal_axes: The attention axes along which `use_causal_mask` acts, as in `STT`.
+            Defaults to `None`: all of them.
+        dropout: Dropout rate of the attention weights of each mode. Every example then
+            has weights of its own while training. Defaults to 0.0.
+        use_bias: Whether there is a bias. Defaults to `True`.
+        amplitude: `"learned"`, or `"synthesized"`: the amplitudes `a` of an image are
+            the learned ones plus a linear map of its mean over the positions, which
+            starts at 0. Each term is then a transformation to choose from, and the
+            image chooses. Defaults to `"learned"`.
+        bounded: Whether `Σ_k |a_kc| + |b_c|` is kept at 1 or below, by division. Then
+            no output of a channel changes by more than its inputs do at most (but for
+            gate and synthesised amplitudes). Defaults to `False`.
+        gate: Optional activation `g`: the output is multiplied by `g(X W_g)`, which
+            mixes the channels. Defaults to `None`.
+        amplitude_initializer: Initializer of the learned amplitudes, `(K, C)`. Defaults
+            to `None`: 1/√K with random signs.
+        kernel_initializer: Initializer of the gate's kernel. Defaults to
+            `"glorot_uniform"`.
+        bias_initializer: Initializer of the bias. Defaults to `"zeros"`.
+        seed: Seed of the dropout.
+        data_format: As in `STT`.
+        **kwargs: `name`, `trainable`, `dtype` of `keras.layers.Layer`.
+
+    Call arguments:
+        inputs: Tensor of shape `(B, n_1, …, n_M, C)`: rank 3 (text), 4 (images), 5
+            (video, volumes).
+        mask: Boolean tensor of shape `(B, n_1, …, n_M)` (or with sizes 1, which
+            broadcast), `True` for the positions that may be attended to; exact in every
+            term. An implicit Keras mask is used where none is given.
+        use_causal_mask: Whether position `i` attends to positions `≤ i` only, along
+            each of the `causal_axes`. Defaults to `False`.
+        return_attention_scores: Whether to return the weights too. Defaults to `False`.
+        training: Whether dropout is active.
+
+    Returns:
+        output: Tensor of the shape of `inputs`, in the compute dtype.
+        scores: With `return_attention_scores=True`, also a tuple with one tensor
+            `A_m` of shape `(B, K·C, n_m, n_m)` per attention axis: the first `C` are
+            those of the first term.
+
+    Raises:
+        ValueError: For arguments, shapes or masks that do not fit.
+
+    Example:
+
+    >>> images = np.random.rand(2, 8, 6, 16)
+    >>> layer = keras_stt.layers.DepthwiseSTT()
+    >>> output, (rows, columns) = layer(images, return_attention_scores=True)
+    >>> [tuple(tensor.shape) for tensor in (output, rows, columns)]
+    [(2, 8, 6, 16), (2, 32, 8, 8), (2, 32, 6, 6)]
+
+    Reference:
+        - [arXiv 2201.01410](https://arxiv.org/abs/2201.01410) (Synthesizing Tensor
+          Transformations): mode transformations that are synthesised. One matrix per
+          channel, the signs, and the missing projections are this project's.
+        - Cordonnier et al., [arXiv 1911.03584](https://arxiv.org/abs/1911.03584):
+          attention that holds a convolution.
+    """
+
+    def __init__(
+        self,
+        num_terms: int = 2,
+        synthesizer: Any = "gaussian",
+        attention_axes: int | Sequence[int] | None = None,
+        causal_axes: int | Sequence[int] | None = None,
+        dropout: float = 0.0,
+        use_bias: bool = True,
+        amplitude: str = "learned",
+        bounded: bool = False,
+        gate: Any = None,
+        amplitude_initializer: Any = None,
+        kernel_initializer: Any = "glorot_uniform",
+        bias_initializer: Any = "zeros",
+        seed: int | None = None,
+        data_format: str | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(
+            synthesizer=synthesizer,
+            attention_axes=attention_axes,
+            causal_axes=causal_axes,
+            dropout=dropout,
+            seed=seed,
+            data_format=data_format,
+            **kwargs,
+        )
+        self.num_terms = arguments.positive_integer("num_terms", num_terms)
+        self.use_bias = arguments.boolean("use_bias", use_bias)
+        if amplitude not in AMPLITUDES:
+            raise ValueError(
+                f"`amplitude` must be one of {AMPLITUDES}. "
+                f"Received: amplitude={amplitude!r}"
+            )
+        self.amplitude = amplitude
+        self.bounded = arguments.boolean("bounded", bounded)
+        # `keras.activations.get` would make a linear one of `None`.
+        self.gate = None if gate is None else arguments.activation("gate", gate)
+        self.amplitude_initializer = arguments.initializer(
+            "amplitude_initializer", amplitude_initializer
+        )
+        self.kernel_initializer = arguments.initializer(
+            "kernel_initializer", kernel_initializer
+        )
+        self.bias_initializer = arguments.initializer(
+            "bias_initializer", bias_initializer
+        )
+
+    def build(self, input_shape: Shape) -> None:
+        arguments.check_input_shape(input_shape, self.data_format)
+        batch, *_, channels = shape = self.channels_last_shape(input_shape)
+        self._build_synthesizers(input_shape, self.num_terms * channels)
+        initializer = self.amplitude_initializer
+        self.amplitudes = self.add_weight(
+            shape=(self.num_terms, channels),
+            initializer=arguments.fresh(initializer) if initializer else _signs,
+            name="amplitudes",
+        )
+        self.skip = self.add_weight(
+            shape=(channels,), initializer="zeros", name="skip"
+        )
+        self.bias = None
+        if self.use_bias:
+            self.bias = self.add_weight(
+                shape=(channels,),
+                initializer=arguments.fresh(self.bias_initializer),
+                name="bias",
+            )
+        if self.amplitude == "synthesized":
+            self.amplitude_dense = keras.layers.Dense(
+                self.num_terms * channels,
+                use_bias=False,
+                kernel_initializer="zeros",
+                dtype=self.policy_of("amplitude"),
+                name="amplitude",
+            )
+            self.amplitude_dense.build((batch, channels))
+        if self.gate is not None:
+            self.gate_dense = keras.layers.Dense(
+                channels,
+                activation=self.gate,
+                kernel_initializer=arguments.fresh(self.kernel_initializer),
+                dtype=self.policy_of("gate"),
+                name="gate",
+            )
+            self.gate_dense.build(shape)
+
+    def call(
+        self,
+        inputs: Tensor,
+        mask: Tensor | None = None,
+        use_causal_mask: bool = False,
+        return_attention_scores: bool = False,
+        training: bool | None = None,
+    ) -> Tensor:
+        self._check_call(use_causal_mask, return_attention_scores)
+        inputs = ops.cast(self.channels_last(inputs), self.compute_dtype)
+        if mask is not None:
+            mask = stt_ops.grid_mask(mask, inputs)
+            inputs = stt_ops.zero_masked(inputs, mask)
+        found = self._mode_weights(inputs, mask, use_causal_mask, training)
+        *sizes, channels = ops.shape(inputs)
+        rows = ops.reshape(inputs, (-1, channels))
+        terms = stt_ops.tensor_transformation(
+            ops.tile(rows, (1, self.num_terms)),
+            sizes,
+            found.weights,
+            self._modes,
+            self.num_terms * channels,
+            mask=mask,
+            normalizers=found.scores,
+            shared=found.shared,
+        )
+        terms = ops.reshape(terms, (*sizes, self.num_terms, channels))
+        amplitudes, skip = self._amplitudes(inputs, mask)
+        output = ops.sum(terms * amplitudes, axis=-2) + skip * inputs
+        if self.bias is not None:
+            output = output + self.bias
+        if self.gate is not None:
+            output = output * self.gate_dense(inputs)
+        output = self.as_given(output, modes=len(sizes) - 1)
+        if not return_attention_scores:
+            return output
+        return output, self._returned_scores(found.scores, sizes[0])
+
+    def _amplitudes(self, inputs: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor]:
+        """The amplitudes of the terms, `(B or 1, 1, …, K, C)`, and of the input."""
+        modes = [1] * (len(inputs.shape) - 2)
+        shape = (-1, *modes, self.num_terms, inputs.shape[-1])
+        amplitudes = ops.reshape(self.amplitudes, shape)
+        skip = ops.convert_to_tensor(self.skip)
+        if self.bounded:
+            total = ops.sum(ops.abs(self.amplitudes), axis=0) + ops.abs(skip)
+            factor = 1.0 / ops.maximum(total, 1.0)
+            amplitudes, skip = amplitudes * factor, skip * factor
+        if self.amplitude == "synthesized":
+            positions = range(1, len(inputs.shape) - 1)
+            valid = None if mask is None else ops.expand_dims(mask, axis=-1)
+            mean = stt_ops.masked_mean(inputs, [*positions], valid)
+            change = self.amplitude_dense(mean)
+            amplitudes = amplitudes + ops.reshape(change, shape)
+        return amplitudes, skip
+
+    def _check_call(self, use_causal_mask: bool, return_attention_scores: bool) -> None:
+        super()._check_call(use_causal_mask, return_attention_scores)
+        if self.amplitude == "synthesized" and bool(use_causal_mask):
+            raise ValueError(
+                "`use_causal_mask` is not possible with synthesised amplitudes, which "
+                "are those of the whole input and would carry the future into the "
+                "past: use amplitude='learned'. Received: use_causal_mask=True, "
+                f"amplitude={self.amplitude!r}"
+            )
+
+    def multiply_adds(self, input_shape: Shape) -> int:
+        """Counts the multiply-adds for one example, forward.
+
+        The mode products, the products of the synthesizers, gate and amplitudes.
+
+        Args:
+            input_shape: Shape of the input.
+        """
+        _, *sizes, channels = shape = self.channels_last_shape(input_shape)
+        modes, heads = self.modes(len(shape)), self.num_terms * channels
+        synthesis = sum(
+            self.synthesizer.for_mode(axis, heads).multiply_adds(shape)
+            for axis in modes
+        )
+        if self.amplitude == "synthesized":
+            synthesis += channels * heads
+        values = math.prod(sizes) * channels
+        gate = 0 if self.gate is None else values * channels
+        products = values * self.num_terms * sum(shape[axis] for axis in modes)
+        return products + gate + synthesis
+
+    def get_config(self) -> dict[str, Any]:
+        gate = self.gate and keras.activations.serialize(self.gate)
+        initializer = self.amplitude_initializer
+        return {
+            **super().get_config(),
+            "num_terms": self.num_terms,
+            "use_bias": self.use_bias,
+            "amplitude": self.amplitude,
+            "bounded": self.bounded,
+            "gate": gate,
+            "amplitude_initializer": initializer
+            and keras.initializers.serialize(initializer),
+            "kernel_initializer": keras.initializers.serialize(self.kernel_initializer),
+            "bias_initializer": keras.initializers.serialize(self.bias_initializer),
+        }
+
+
+def _signs(shape: Shape, dtype: Any = None) -> Tensor:
+    """Amplitudes with random signs, whose squares sum to 1 over the terms."""
+    draws = keras.initializers.RandomUniform(-1, 1)(shape, dtype)
+    # Not `sign`, which may be 0.
+    return ops.where(draws < 0, -1.0, 1.0) / math.sqrt(shape[0])

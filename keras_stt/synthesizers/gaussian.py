@@ -1,0 +1,126 @@
+"""The Gaussian synthesizer: every head looks at one distance, with a width."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+from keras_stt import arguments
+from keras_stt.export import export
+from keras_stt.synthesizers.synthesizer import Synthesizer
+from keras_stt.typing import Shape, Tensor
+
+# Narrower than this, a Gaussian on a grid is one position already.
+_NARROWEST = 1e-3
+
+
+@export
+class Gaussian(Synthesizer):
+    """Logits that fall with the square of the distance from a learned offset.
+
+    `L[i, j] = -(j - i - μ)² / (2σ²)`: two weights per head, the center `μ` and the
+    width `σ` (the softplus of a weight), both in positions of the mode. No weight is
+    tied to the size of the mode: a layer with this synthesizer takes inputs of open
+    sizes, and a trained one runs at any resolution.
+
+    Over several modes, the Kronecker product of the weights is the softmax over all
+    positions of the quadratic logits in several dimensions, borders included: what
+    Cordonnier et al. show to hold a convolution, at the cost of mode products.
+
+    The start matters most. By default the centers of the heads go through all offsets
+    of a 3×3×… neighbourhood, and one head in four starts wide.
+
+    Args:
+        centers: Where the heads start: they go through these offsets, in all
+            combinations over the modes. In positions. Defaults to `(-1, 0, 1)`.
+        widths: The widths `σ` that the heads start with: they go through these. In
+            positions, above 0. Defaults to `(0.5, 0.5, 0.5, 2.0)`.
+        jitter: Standard deviation of the normal noise that is added to the centers, in
+            positions. Defaults to 0.1.
+        seed: Seed of that noise.
+        **kwargs: As in `Synthesizer`.
+
+    Example:
+
+    >>> layer = keras_stt.layers.STT(num_heads=4, synthesizer="gaussian")
+    >>> small, large = np.random.rand(1, 8, 8, 16), np.random.rand(1, 12, 20, 16)
+    >>> [tuple(layer(images).shape) for images in (small, large)]
+    [(1, 8, 8, 16), (1, 12, 20, 16)]
+
+    Reference:
+        - Cordonnier et al., On the relationship between self-attention and
+          convolutional layers, [arXiv 1911.03584](https://arxiv.org/abs/1911.03584),
+          section 3: the quadratic encoding.
+        - d'Ascoli et al., ConViT,
+          [arXiv 2103.10697](https://arxiv.org/abs/2103.10697): a convolution as the
+          start.
+    """
+
+    input_dependent = False
+
+    def __init__(
+        self,
+        centers: Sequence[float] = (-1.0, 0.0, 1.0),
+        widths: Sequence[float] = (0.5, 0.5, 0.5, 2.0),
+        jitter: float = 0.1,
+        seed: int | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.centers = arguments.numbers("centers", centers)
+        self.widths = arguments.numbers("widths", widths, positive=True)
+        self.jitter = arguments.non_negative_number("jitter", jitter)
+        self.seed = arguments.optional_seed("seed", seed)
+
+    def build(self, input_shape: Shape) -> None:
+        heads = (self.num_heads,)
+        # Mode 1 changes the center with every head, mode 2 with every third, and so on.
+        turns = len(self.centers) ** (self.axis - 1)
+        cycle = [c for center in self.centers for c in [center] * turns]
+        noise = keras.initializers.RandomNormal(stddev=self.jitter, seed=self.seed)
+        # In float32 whatever the dtype policy: half precision would round the centers.
+        self.center = self.add_weight(
+            shape=heads,
+            initializer=lambda shape, dtype=None: (
+                noise(shape, dtype) + ops.cast(_first(cycle, self.num_heads), dtype)
+            ),
+            autocast=False,
+            name="center",
+        )
+        # The inverse of the softplus.
+        widths = np.log(np.expm1(_first(self.widths, self.num_heads)))
+        self.width = self.add_weight(
+            shape=heads,
+            initializer=lambda shape, dtype=None: ops.cast(widths, dtype),
+            autocast=False,
+            name="width",
+        )
+
+    def call(self, inputs: Tensor, mask: Tensor | None = None) -> Tensor:
+        center = ops.convert_to_tensor(self.center)
+        width = ops.maximum(ops.softplus(self.width), _NARROWEST)
+        positions = ops.arange(0, ops.shape(inputs)[self.axis])
+        positions = ops.cast(positions, center.dtype)
+        distance = positions - ops.expand_dims(positions, axis=1)  # j - i
+        away = distance - ops.reshape(center, (-1, 1, 1))
+        logits = -0.5 * ops.square(away / ops.reshape(width, (-1, 1, 1)))
+        return ops.expand_dims(logits, axis=0)  # (1, h, n, n)
+
+    def get_config(self) -> dict[str, Any]:
+        return {
+            **super().get_config(),
+            "centers": self.centers,
+            "widths": self.widths,
+            "jitter": self.jitter,
+            "seed": self.seed,
+        }
+
+
+def _first(cycle: Sequence[float], count: int) -> np.ndarray:
+    """The first numbers of an endless cycle."""
+    return np.array([*itertools.islice(itertools.cycle(cycle), count)], "float64")
