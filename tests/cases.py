@@ -12,6 +12,7 @@ from keras_stt.synthesizers import (
     Dense,
     FactorizedDense,
     FactorizedRandom,
+    Gaussian,
     Mixture,
     Random,
 )
@@ -34,6 +35,7 @@ SYNTHESIZERS: dict[str, Case] = {
     "factorized_random": Case(
         lambda: FactorizedRandom(rank=3), oracle.factorized_random, False
     ),
+    "gaussian": Case(lambda: Gaussian(jitter=0.3), oracle.gaussian, False),
     "dot_product": Case(lambda: "dot_product", oracle.dot_product, True),
     "mixture": Case(
         lambda: Mixture(["random", "dense"]),
@@ -58,6 +60,7 @@ KINDS = [
     "random",
     "factorized_dense",
     "factorized_random",
+    "gaussian",
     "dot_product",
     "mixture_nested",
 ]

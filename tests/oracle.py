@@ -115,6 +115,16 @@ def factorized_random(
     return result
 
 
+def gaussian(x: Array, w: Weights, axis: int, heads: int, mask: Array | None) -> Array:
+    """`L[i, j] = -(j - i - μ)² / (2σ²)` per head, `σ` the softplus of a weight."""
+    n = x.shape[axis]
+    result = np.zeros((len(x), heads, n, n))
+    for h, i, j in np.ndindex(heads, n, n):
+        sigma = math.log1p(math.exp(w["width"][h]))
+        result[:, h, i, j] = -((j - i - w["center"][h]) ** 2) / (2 * sigma**2)
+    return result
+
+
 def dot_product(
     x: Array, w: Weights, axis: int, heads: int, mask: Array | None
 ) -> Array:
@@ -252,3 +262,64 @@ def stt(
     return y @ weights["attention_output/kernel"] + weights.get(
         "attention_output/bias", 0.0
     )
+
+
+def depthwise_stt(
+    x: Array,
+    weights: Weights,
+    synthesizer: Logits,
+    axes: Sequence[int] | None = None,
+    mask: Array | None = None,
+    causal: Collection[int] = (),
+    bounded: bool = False,
+    gate: Callable[[Array], Array] | None = None,
+) -> Array:
+    """The output of the DepthwiseSTT layer, with the arguments of `stt`.
+
+    Args:
+        bounded: Whether the amplitudes of a channel are divided by the sum of their
+            absolute values, where that is above 1.
+        gate: Activation of the gate.
+
+    Returns:
+        Array of the shape of `x`.
+    """
+    x = np.asarray(x, "float64")
+    if mask is not None:
+        mask = np.broadcast_to(mask, x.shape[:-1])
+        x = np.where(mask[..., None], x, 0.0)
+    axes = range(1, x.ndim - 1) if axes is None else axes
+    terms, channels = weights["amplitudes"].shape
+    logits = {
+        axis: synthesizer(
+            x, below(weights, f"synthesizer_{axis}"), axis, terms * channels, mask
+        )
+        for axis in axes
+    }
+    result = np.zeros_like(x)
+    for b, c in np.ndindex(len(x), channels):
+        positions = list(np.ndindex(*x.shape[1:-1]))
+        amplitudes = [weights["amplitudes"][k, c] for k in range(terms)]
+        skip = weights["skip"][c]
+        if bounded:
+            total = max(1.0, sum(map(abs, [*amplitudes, skip])))
+            amplitudes, skip = [a / total for a in amplitudes], skip / total
+        if "amplitude/kernel" in weights:
+            valid = [p for p in positions if mask is None or mask[b][p]]
+            mean = sum(x[b][p] for p in valid) / len(valid) if valid else 0 * x[b, 0, 0]
+            for k in range(terms):
+                amplitudes[k] += mean @ weights["amplitude/kernel"][:, k * channels + c]
+        for k in range(terms):
+            head = k * channels + c
+            of_term = {axis: each[b, None, None, head] for axis, each in logits.items()}
+            value = x[b, None, ..., c, None, None]
+            seen = flattened_attention(
+                value, of_term, None if mask is None else mask[b, None], causal
+            )
+            result[b, ..., c] += amplitudes[k] * seen[0, ..., 0, 0]
+        result[b, ..., c] += skip * x[b, ..., c]
+        if "bias" in weights:
+            result[b, ..., c] += weights["bias"][c]
+    if gate is not None:
+        result *= gate(x @ weights["gate/kernel"] + weights["gate/bias"])
+    return result

@@ -158,9 +158,7 @@ class DepthwiseSTT(SynthesizedAttention):
             initializer=arguments.fresh(initializer) if initializer else _signs,
             name="amplitudes",
         )
-        self.skip = self.add_weight(
-            shape=(channels,), initializer="zeros", name="skip"
-        )
+        self.skip = self.add_weight(shape=(channels,), initializer="zeros", name="skip")
         self.bias = None
         if self.use_bias:
             self.bias = self.add_weight(

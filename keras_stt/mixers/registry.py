@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import keras
 
 from keras_stt.export import export
-from keras_stt.layers import STT
+from keras_stt.layers import STT, DepthwiseSTT
 from keras_stt.mixers.axial_attention import AxialAttention
 from keras_stt.mixers.dynamic_mixing import DynamicMixing
 from keras_stt.mixers.external_attention import ExternalAttention
@@ -75,6 +75,14 @@ MIXERS: dict[str, Mixer] = {
         lambda width, heads: STT(
             heads, synthesizer=Mixture(["random", "dot_product"]), name="mixer"
         ),
+    ),
+    "stt-depthwise": Mixer(
+        "depthwise STT: two signed terms per channel",
+        lambda width, heads: DepthwiseSTT(name="mixer"),
+    ),
+    "stt-depthwise-synthesized": Mixer(
+        "depthwise STT, amplitudes synthesised from the image",
+        lambda width, heads: DepthwiseSTT(amplitude="synthesized", name="mixer"),
     ),
     "mha": Mixer(
         "MultiHeadAttention over all positions",

@@ -57,8 +57,8 @@ def get(identifier: Any, name: str = "synthesizer") -> Synthesizer:
 
     Args:
         identifier: `"dense"`, `"random"`, `"factorized_dense"`, `"factorized_random"`,
-            `"dot_product"` or `"gaussian"`; the name of a class, `"Dense"`, or one that is
-            registered with Keras, `"my_package>Relative"`; or a `Synthesizer`, a
+            `"dot_product"` or `"gaussian"`; the name of a class, `"Dense"`, or one that
+            is registered with Keras, `"my_package>Relative"`; or a `Synthesizer`, a
             subclass of it, or a config dict.
         name: Name of the argument that holds it, for the error.
 

@@ -8,11 +8,11 @@ import pytest
 from support import built, normal
 
 from keras_stt import mixers
-from keras_stt.layers import STT
+from keras_stt.layers import STT, DepthwiseSTT
 from keras_stt.mixers import MIXERS, AxialAttention, SelfAttention
 
 GRID, WIDTH, HEADS = (6, 10), 24, 3
-LOCAL = ("none", "depthwise-conv", "pooling", "dynamixer")
+LOCAL = ("none", "depthwise-conv", "pooling", "dynamixer", "stt-depthwise")
 
 
 def test_the_mixers_of_the_comparison():
@@ -23,6 +23,8 @@ def test_the_mixers_of_the_comparison():
         "stt-factorized-random": (STT, "FactorizedRandom"),
         "stt-mixture": (STT, "Mixture"),
         "stt-mixture-dot": (STT, "Mixture"),
+        "stt-depthwise": (DepthwiseSTT, "Gaussian"),
+        "stt-depthwise-synthesized": (DepthwiseSTT, "Gaussian"),
         "mha": (SelfAttention, None),
         "axial-mha": (AxialAttention, None),
         "depthwise-conv": (keras.layers.DepthwiseConv2D, None),
@@ -138,6 +140,9 @@ def test_multiply_adds_are_those_that_jax_traces(name):
         ("stt-factorized-random", 69120 + 23040 + 24 * (36 + 100)),
         # + per mode 2·n·24² + 24·n².
         ("stt-mixture-dot", 69120 + 23040 + 1152 * 16 + 24 * (36 + 100)),
+        # Two terms of 60·24·16, and 24·48 for the amplitudes.
+        ("stt-depthwise", 46080),
+        ("stt-depthwise-synthesized", 46080 + 1152),
         # 4·60·24² + 2·60²·24.
         ("mha", 138240 + 172800),
         # 8·60·24² + 2·60·24·16.

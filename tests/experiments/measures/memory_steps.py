@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 import keras
 import numpy as np
@@ -32,7 +33,7 @@ def allocations(where):
             else:
                 filled(size)
 
-        return [(peak_step_bytes(lambda: step(size)), size) for size in (8, 20, 50)]
+        return [(peak_step_bytes(partial(step, size)), size) for size in (8, 20, 50)]
 
 
 def two_after_each_other():

@@ -1,0 +1,283 @@
+"""Depthwise STT against float64 loops, and what it is equal to."""
+
+import math
+
+import keras
+import numpy as np
+import oracle
+import pytest
+from cases import SYNTHESIZERS
+from support import array, built, gradients, normal, relative_error, weights_of
+
+from keras_stt.inspection import attention_maps
+from keras_stt.layers import STT, DepthwiseSTT, STTBlock
+from keras_stt.synthesizers import Gaussian
+
+TEXT, IMAGE, VIDEO = (2, 5, 6), (2, 3, 5, 4), (2, 3, 5, 2, 3)
+TOLERANCE = 1e-5
+
+
+def depthwise(name, shape, **arguments):
+    synthesizer = SYNTHESIZERS[name].make()
+    return built(DepthwiseSTT(synthesizer=synthesizer, **arguments), shape)
+
+
+def check(layer, name, x, axes=None, mask=None, causal=(), gate=None, **call_arguments):
+    expected = oracle.depthwise_stt(
+        x,
+        weights_of(layer),
+        SYNTHESIZERS[name].logits,
+        axes,
+        mask,
+        causal,
+        layer.bounded,
+        gate,
+    )
+    actual = layer(x, mask=mask, **call_arguments)
+    assert relative_error(actual, expected) < TOLERANCE
+
+
+def random_mask(shape, seed=0):
+    mask = np.random.default_rng(seed).random(shape[:-1]) < 0.5
+    mask[1] &= mask[0]
+    return mask
+
+
+@pytest.mark.parametrize("masked", [False, True])
+@pytest.mark.parametrize("shape", [TEXT, IMAGE, VIDEO], ids=["text", "image", "video"])
+@pytest.mark.parametrize("name", ["gaussian", "dense", "random", "mixture"])
+def test_every_rank(name, shape, masked):
+    layer = depthwise(name, shape)
+    check(layer, name, normal(*shape), mask=random_mask(shape) if masked else None)
+
+
+@pytest.mark.parametrize("masked", [False, True])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"num_terms": 1, "use_bias": False},
+        {"num_terms": 3},
+        {"bounded": True},
+        {"amplitude": "synthesized"},
+        {"amplitude": "synthesized", "bounded": True},
+    ],
+)
+def test_arguments(arguments, masked):
+    mask = random_mask(IMAGE) if masked else None
+    check(
+        depthwise("gaussian", IMAGE, **arguments), "gaussian", normal(*IMAGE), mask=mask
+    )
+
+
+@pytest.mark.parametrize("masked", [False, True])
+def test_a_gate(masked):
+    mask = random_mask(IMAGE) if masked else None
+    layer = depthwise("gaussian", IMAGE, gate="silu")
+    silu = lambda z: z / (1 + np.exp(-z))  # noqa: E731
+    check(layer, "gaussian", normal(*IMAGE), mask=mask, gate=silu)
+
+
+@pytest.mark.parametrize("masked", [False, True])
+@pytest.mark.parametrize(
+    ("arguments", "axes", "causal"),
+    [
+        ({}, None, [1, 2]),
+        ({"causal_axes": 1}, None, [1]),
+        ({"attention_axes": -2}, [2], [2]),
+        ({"attention_axes": 1}, [1], []),
+    ],
+)
+def test_causal_and_some_axes(arguments, axes, causal, masked):
+    check(
+        depthwise("gaussian", IMAGE, **arguments),
+        "gaussian",
+        normal(*IMAGE),
+        axes,
+        random_mask(IMAGE) if masked else None,
+        causal,
+        use_causal_mask=bool(causal),
+    )
+
+
+def test_channels_first():
+    layer = depthwise("gaussian", IMAGE)
+    first = DepthwiseSTT(synthesizer=Gaussian(), data_format="channels_first")
+    first.build((2, 4, 3, 5))
+    first.set_weights(layer.get_weights())
+    x = normal(*IMAGE)
+    expected = np.moveaxis(array(layer(x)), -1, 1)
+    actual = array(first(np.moveaxis(x, -1, 1)))
+    np.testing.assert_allclose(actual, expected, rtol=1e-5, atol=1e-6)
+
+
+def test_one_term_is_stt_with_a_head_per_channel_and_no_projections():
+    channels = IMAGE[-1]
+    layer = depthwise("random", IMAGE, num_terms=1)
+    layer.amplitudes.assign(np.ones((1, channels)))
+    layer.skip.assign(np.zeros(channels))
+    layer.bias.assign(np.zeros(channels))
+    stt = built(STT(channels, synthesizer="random", use_bias=False), IMAGE)
+    for axis in (0, 1):
+        stt.synthesizers[axis].set_weights(layer.synthesizers[axis].get_weights())
+    stt.value_dense.kernel.assign(np.eye(channels))
+    stt.output_dense.kernel.assign(np.eye(channels))
+    x = normal(*IMAGE)
+    np.testing.assert_allclose(array(layer(x)), array(stt(x)), rtol=1e-5, atol=1e-6)
+
+
+def test_the_start_is_a_sum_of_signed_means_that_keeps_the_variance():
+    keras.utils.set_random_seed(0)
+    layer = DepthwiseSTT(num_terms=4)
+    layer.build((1, 8, 8, 100))
+    amplitudes = array(layer.amplitudes)
+    np.testing.assert_allclose(abs(amplitudes), 0.5)
+    assert 100 < (amplitudes > 0).sum() < 300
+    assert not array(layer.skip).any()
+    assert not array(layer.bias).any()
+
+
+def test_synthesised_amplitudes_start_as_learned_ones():
+    layer = DepthwiseSTT(amplitude="synthesized")
+    plain = DepthwiseSTT()
+    x = normal(*IMAGE)
+    layer.build(IMAGE)
+    plain.build(IMAGE)
+    plain.set_weights([w for w in layer.get_weights() if w.shape != (4, 8)])
+    np.testing.assert_array_equal(array(layer(x)), array(plain(x)))
+
+
+@pytest.mark.parametrize("amplitude", ["learned", "synthesized"])
+def test_gradients_reach_every_weight(amplitude):
+    layer = depthwise("gaussian", IMAGE, amplitude=amplitude, gate="silu")
+    dx, found = gradients(layer, normal(*IMAGE), share=normal(*IMAGE, seed=1))
+    assert abs(dx).min() > 0
+    assert [path for path, gradient in found.items() if not abs(gradient).any()] == []
+
+
+def test_a_masked_nan_does_no_harm():
+    layer, x, mask = (
+        depthwise("gaussian", IMAGE, gate="silu"),
+        normal(*IMAGE),
+        random_mask(IMAGE),
+    )
+    mask[0, 0, 0] = False
+    spoilt = np.where(mask[..., None], x, np.nan)
+    x = np.where(mask[..., None], x, 0.0).astype("float32")
+    _, expected = gradients(layer, x, mask=mask)
+    _, actual = gradients(layer, spoilt.astype("float32"), mask=mask)
+    for path, gradient in expected.items():
+        np.testing.assert_array_equal(actual[path], gradient)
+
+
+def test_another_resolution_keeps_the_response_inside():
+    """On a larger grid, an object far from the borders is seen as it was."""
+    keras.utils.set_random_seed(1)
+    layer = DepthwiseSTT(synthesizer=Gaussian(widths=(0.5,)))
+    small = np.zeros((1, 13, 13, 5), "float32")
+    small[:, 6, 6] = normal(5)
+    large = np.pad(small, ((0, 0), (4, 7), (7, 4), (0, 0)))
+    inner = array(layer(large))[:, 4:17, 7:20]
+    np.testing.assert_allclose(
+        inner[:, 3:10, 3:10], array(layer(small))[:, 3:10, 3:10], rtol=1e-5, atol=1e-6
+    )
+
+
+def test_open_sizes():
+    inputs = keras.Input((None, None, 4))
+    layer = DepthwiseSTT()
+    model = keras.Model(inputs, layer(inputs))
+    assert model.output_shape == (None, None, None, 4)
+    for shape in ((1, 3, 5, 4), (2, 6, 2, 4)):
+        x = normal(*shape)
+        expected = oracle.depthwise_stt(x, weights_of(layer), oracle.gaussian)
+        assert relative_error(model.predict(x, verbose=0), expected) < TOLERANCE
+
+
+def test_saved_and_loaded(tmp_path):
+    inputs = keras.Input(IMAGE[1:])
+    layer = DepthwiseSTT(3, gate="silu", amplitude="synthesized", bounded=True)
+    model = keras.Model(inputs, STTBlock(layer)(inputs))
+    for variable in model.weights:
+        variable.assign(normal(*variable.shape))
+    model.save(tmp_path / "model.keras")
+    loaded = keras.models.load_model(tmp_path / "model.keras")
+    x = normal(*IMAGE)
+    np.testing.assert_allclose(array(loaded(x)), array(model(x)), rtol=1e-5, atol=1e-6)
+
+
+def test_scores_and_maps():
+    layer, x = depthwise("gaussian", IMAGE), normal(*IMAGE)
+    output, scores = layer(x, return_attention_scores=True)
+    symbolic, specs = layer(keras.KerasTensor(IMAGE), return_attention_scores=True)
+    assert symbolic.shape == output.shape
+    for score, spec, size in zip(scores, specs, IMAGE[1:3], strict=True):
+        assert tuple(score.shape) == spec.shape == (2, 8, size, size)
+        np.testing.assert_allclose(array(score).sum(-1), 1, rtol=1e-5)
+    (maps,) = attention_maps(layer, x)
+    heat = maps.heat_map((1, 2))
+    rows, columns = (array(score) for score in scores)
+    expected = rows[:, :, 1, :, None] * columns[:, :, 2, None, :]
+    np.testing.assert_allclose(heat, expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize("dtype", ["mixed_float16", "mixed_bfloat16"])
+def test_half_precision(dtype):
+    layer = depthwise("gaussian", IMAGE, dtype=dtype, gate="silu")
+    exact = DepthwiseSTT.from_config({**layer.get_config(), "dtype": "float32"})
+    exact.build(IMAGE)
+    exact.set_weights(layer.get_weights())
+    x = normal(*IMAGE)
+    output = layer(x)
+    assert keras.backend.standardize_dtype(output.dtype) == dtype.removeprefix("mixed_")
+    assert relative_error(output, array(exact(x))) < 0.03
+
+
+def test_multiply_adds_by_hand():
+    layer = DepthwiseSTT(3, amplitude="synthesized", gate="silu")
+    products = 3 * 5 * 7 * 4 * (5 + 7)
+    assert layer.multiply_adds((None, 5, 7, 4)) == (
+        products + 4 * 3 * 4 + 5 * 7 * 4 * 4
+    )
+
+
+def test_causal_with_synthesised_amplitudes_is_an_error():
+    layer = DepthwiseSTT(amplitude="synthesized")
+    with pytest.raises(ValueError, match=r"synthesised amplitudes.*Received: "):
+        layer(normal(*IMAGE), use_causal_mask=True)
+
+
+def test_bounded_outputs_are_no_larger_than_inputs():
+    layer = depthwise("gaussian", IMAGE, bounded=True, use_bias=False)
+    assert (abs(array(layer.amplitudes)).sum(0) + abs(array(layer.skip)) > 1).any()
+    x = np.sign(normal(*IMAGE))
+    assert abs(array(layer(x))).max() <= 1 + 1e-6
+
+
+def quadratic_attention(sizes, mu, sigma):
+    """Softmax over all positions of the quadratic logits in two dimensions."""
+    weights = np.zeros((*sizes, *sizes))
+    for query in np.ndindex(*sizes):
+        logits = [
+            -sum((np.subtract(key, query) - mu) ** 2 / (2 * np.square(sigma)))
+            for key in np.ndindex(*sizes)
+        ]
+        weights[query] = oracle.softmax(logits).reshape(sizes)
+    return weights
+
+
+def test_gaussians_are_quadratic_attention_over_the_flattened_grid():
+    """Cordonnier et al., borders included: mode products give N×N attention."""
+    mu, sigma = (0.4, -1.3), (0.7, 1.9)
+    layer = DepthwiseSTT(1, use_bias=False)
+    layer.build((1, 4, 6, 1))
+    layer.amplitudes.assign([[1.0]])
+    for synthesizer, center, width in zip(layer.synthesizers, mu, sigma, strict=True):
+        synthesizer.center.assign([center])
+        synthesizer.width.assign([math.log(math.expm1(width))])
+    x = normal(1, 4, 6, 1)
+    expected = np.einsum(
+        "ijkl,kl->ij", quadratic_attention((4, 6), mu, sigma), x[0, ..., 0]
+    )
+    np.testing.assert_allclose(
+        array(layer(x))[0, ..., 0], expected, rtol=1e-5, atol=1e-6
+    )
