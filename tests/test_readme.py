@@ -32,7 +32,7 @@ def test_committed_results_are_whole_and_name_no_folder_of_a_machine(path):
     results = read_json(path)
     assert results["finished"]
     task = task_of(results)
-    for entry in results[task.choices].values():
+    for entry in results[task.variants_key].values():
         assert len(entry[task.quality]["runs"]) == len(results["settings"]["seeds"])
     assert not re.search(r"/(home|root|work|tmp|Users)/", path.read_text())
 

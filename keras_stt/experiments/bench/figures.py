@@ -14,29 +14,15 @@ from matplotlib.ticker import NullFormatter, NullLocator
 
 from keras_stt.experiments.bench.layers import FLOOR
 from keras_stt.experiments.bench.table import grids, points, slopes
+from keras_stt.experiments.reports.looks import COLORS
 from keras_stt.experiments.reports.plots import (
-    COLORS,
     STYLE,
-    Look,
     legend,
     side_by_side,
     write_figure,
 )
 
 Results = dict[str, Any]
-
-#: The comparison's looks, and thin lines for those that only a benchmark has.
-LOOKS: dict[str, Look] = {
-    **COLORS,
-    FLOOR: Look("#D81B2A", ".", (0, (1, 1))),
-    "mha-axes": Look("#111111", "<", (0, (1, 1))),
-    "mlp-mixer": Look("#8A9A00", "8", (0, (4, 1, 1, 1))),
-    "gmlp": Look("#E0218A", "h", (0, (4, 1, 1, 1))),
-    "external-attention": Look("#00A39B", "d", (0, (4, 1, 1, 1))),
-    "linformer": Look("#7A0019", "<", (0, (4, 1, 1, 1))),
-    "dynamixer": Look("#8C7BFF", "H", (0, (4, 1, 1, 1))),
-    "pooling": Look("#C8B08A", "p", (0, (4, 1, 1, 1))),
-}
 
 _TITLES = {
     "forward_ms": "Forward (ms per example)",
@@ -94,7 +80,7 @@ def growth(results: Results, quantities: list[str]) -> Figure | None:
             if x < last and name in notes:
                 notes[name] += ", then failed" if _failed(results, name) else ""
         costliest_first = sorted(ends, key=lambda name: -ends[name][1])
-        legend(panels[-1], costliest_first, LOOKS, notes, title="mixer  slope")
+        legend(panels[-1], costliest_first, COLORS, notes, title="mixer  slope")
         return figure
 
 
@@ -111,7 +97,7 @@ def bars(results: Results) -> Figure | None:
             for y, row in enumerate(rows):
                 time = row[f"{kind}_ms"] or 0.0
                 text = f" {time:.3g}" if time else " –"
-                axes.barh(y, time, 0.6, color=LOOKS[row["mixer"]].color)
+                axes.barh(y, time, 0.6, color=COLORS[row["mixer"]].color)
                 axes.text(time, y, text, va="center_baseline", size=8)
             axes.set_xlim(0, axes.dataLim.xmax * 1.25)
             title = "Forward" if kind == "forward" else "Training step"
@@ -129,7 +115,7 @@ def _lines(
         x, y = points(results, name, quantity)
         if not x:
             continue
-        color, marker, line = LOOKS[name]
+        color, marker, line = COLORS[name]
         y = [value * scale for value in y]
         width = 1.7 if name.startswith("stt") or name == FLOOR else 1.0
         axes.plot(x, y, color=color, ls=line, marker=marker, ms=4, lw=width, mec="none")

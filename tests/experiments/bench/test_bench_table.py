@@ -2,9 +2,8 @@
 
 import pytest
 
-from keras_stt.experiments.bench.figures import LOOKS, write_figures
+from keras_stt.experiments.bench.figures import write_figures
 from keras_stt.experiments.bench.table import markdown_table, slopes, terminal_table
-from keras_stt.mixers import MIXERS
 
 pytestmark = pytest.mark.backend_free
 
@@ -108,8 +107,3 @@ def test_one_grid_has_bars_and_no_slopes(tmp_path):
     one = results(TWO_GRIDS["rows"][:3])
     assert [path.name for path in write_figures(one, tmp_path)] == ["time.png"]
     assert "power" not in markdown_table(one)
-
-
-def test_all_that_can_be_measured_has_a_look():
-    assert set(LOOKS) == {"floor", *MIXERS}
-    assert len({(look.color, look.line) for look in LOOKS.values()}) == len(LOOKS)

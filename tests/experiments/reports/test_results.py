@@ -21,11 +21,11 @@ from keras_stt.experiments.reports.files import read_json, write_json
 from keras_stt.experiments.reports.results import (
     TASKS,
     check,
-    found,
     measures,
     ranked,
     seeds_done,
     summary,
+    summary_of,
     variants,
 )
 
@@ -81,7 +81,7 @@ def test_every_measure_of_the_schema_is_described():
     for task in TASKS.values():
         assert all(name == measure.name for name, measure in task.measures.items())
         assert task.quality in task.measures
-    better = {name for name, measure in MEASURES.items() if measure.higher_is_better}
+    better = {name for name, measure in MEASURES.items() if measure.is_quality}
     assert better == {name for name in MEASURES if "accuracy" in name}
     assert [
         measure.strength for measure in measures(sample_results(), "noise", "fgsm")
@@ -118,7 +118,7 @@ def test_order_and_progress():
         if "test_accuracy" in entry
     }
     assert ranked(results) == sorted(means, key=means.get, reverse=True)
-    assert found(results, "none", MEASURES["parameters"]) is None
+    assert summary_of(results, "none", MEASURES["parameters"]) is None
     assert variants({}) == ranked({}) == []
 
 
