@@ -78,8 +78,7 @@ def terminal_table(results: Results) -> str:
         longest = max(10, max(len(row[0]) for row in rows) - excess)
         rows = [[textwrap.fill(name, longest), *cells] for name, *cells in rows]
         table = plain_table(headings, rows)
-    lines = [textwrap.fill(note, WIDTH) for note in notes(results)]
-    return "\n".join([table, "", *lines])
+    return "\n".join([table, "", *map(wrapped, notes(results))])
 
 
 def markdown_table(results: Results) -> str:
@@ -111,6 +110,11 @@ def pipe_table(headings: Cells, rows: Sequence[Cells]) -> str:
     """The same in Markdown."""
     rows = [[cell.replace("|", "\\|") for cell in row] for row in rows]
     return tabulate(rows, headings, tablefmt="pipe", **_alignment(headings))
+
+
+def wrapped(text: str) -> str:
+    """A note on lines that a terminal has room for."""
+    return textwrap.fill(text, WIDTH, break_on_hyphens=False)
 
 
 def _alignment(headings: Cells) -> dict[str, Any]:
