@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter, NullLocator
 
 from keras_stt.experiments.bench.layers import FLOOR
-from keras_stt.experiments.bench.table import grids, points, slopes
+from keras_stt.experiments.bench.table import by_grid, points, slopes
 from keras_stt.experiments.reports.looks import COLORS
 from keras_stt.experiments.reports.plots import (
     STYLE,
@@ -25,34 +25,30 @@ from keras_stt.experiments.reports.plots import (
 Results = dict[str, Any]
 
 _TITLES = {
-    "forward_ms": "Forward (ms per example)",
-    "training_ms": "Training step (ms per example)",
-    "peak_bytes": "Peak memory of a training step (MiB per example)",
+    "forward_ms": ("Forward", "ms per example"),
+    "training_ms": ("Training step", "ms per example"),
+    "peak_bytes": ("Peak memory of a training step", "MiB per example"),
 }
 
 
 def write_figures(results: Results, folder: str | os.PathLike[str]) -> list[Path]:
-    """Write the figures as PNGs.
-
-    Args:
-        results: As in `results.json`.
-        folder: Where to write.
+    """Write `time.png` and `memory.png`, of a single grid `time.png` alone.
 
     Returns:
-        `time.png` and `memory.png`; of a single grid `time.png` alone.
+        The files.
     """
-    folder = Path(folder)
-    several = len(grids(results)) > 1
-    drawn = {
-        "time": growth(results, ["forward_ms", "training_ms"])
-        if several
-        else bars(results),
-        "memory": growth(results, ["peak_bytes"]) if several else None,
-    }
+    figures: dict[str, Figure | None]
+    if len(by_grid(results)) > 1:
+        figures = {
+            "time": growth(results, ["forward_ms", "training_ms"]),
+            "memory": growth(results, ["peak_bytes"]),
+        }
+    else:
+        figures = {"time": bars(results)}
     paths = []
-    for name, figure in drawn.items():
+    for name, figure in figures.items():
         if figure is not None:
-            paths.append(folder / f"{name}.png")
+            paths.append(Path(folder) / f"{name}.png")
             write_figure(figure, paths[-1])
     return paths
 
@@ -60,16 +56,15 @@ def write_figures(results: Results, folder: str | os.PathLike[str]) -> list[Path
 def growth(results: Results, quantities: list[str]) -> Figure | None:
     """Cost per example against the number of positions, both logarithmic."""
     with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=(7.0 if len(quantities) > 1 else 5.0, 4.8))
+        width, left, right = (7.0, 0.09, 0.7) if quantities[1:] else (5.0, 0.14, 0.6)
+        figure = Figure(figsize=(width, 4.8))
         panels = figure.subplots(1, len(quantities), squeeze=False)[0]
-        right = 0.7 if len(quantities) > 1 else 0.6
-        left = 0.09 if len(quantities) > 1 else 0.14
         figure.subplots_adjust(left, 0.16, right, 0.92, wspace=0.38)
         ends: dict[str, tuple[float, float]] = {}
         for axes, quantity in zip(panels, quantities, strict=True):
             ends = _lines(axes, results, quantity)
-            axes.set_title(_TITLES[quantity].split(" (")[0])
-            axes.set_ylabel(_TITLES[quantity].split(" (")[1].rstrip(")"))
+            title, unit = _TITLES[quantity]
+            axes.set(title=title, ylabel=unit)
             _ticks(axes, results)
         if not ends:
             return None
@@ -93,15 +88,14 @@ def bars(results: Results) -> Figure | None:
     with matplotlib.rc_context(STYLE):
         names = [row["mixer"] for row in rows]
         figure, panels = side_by_side(names, [1, 1], 0.24)
-        for axes, kind in zip(panels, ("forward", "training"), strict=True):
+        for axes, quantity in zip(panels, ("forward_ms", "training_ms"), strict=True):
             for y, row in enumerate(rows):
-                time = row[f"{kind}_ms"] or 0.0
+                time = row[quantity] or 0.0
                 text = f" {time:.3g}" if time else " –"
                 axes.barh(y, time, 0.6, color=COLORS[row["mixer"]].color)
                 axes.text(time, y, text, va="center_baseline", size=8)
             axes.set_xlim(0, axes.dataLim.xmax * 1.25)
-            title = "Forward" if kind == "forward" else "Training step"
-            axes.set(title=title, xlabel="ms per batch, median")
+            axes.set(title=_TITLES[quantity][0], xlabel="ms per batch, median")
         return figure
 
 
@@ -126,7 +120,7 @@ def _lines(
 
 
 def _ticks(axes: Axes, results: Results) -> None:
-    sizes = sorted(grids(results), key=math.prod)
+    sizes = sorted(by_grid(results), key=math.prod)
     names = [f"{h}×{w}" for h, w in sizes]
     axes.set_xticks([math.prod(size) for size in sizes], names, rotation=40, size=7)
     axes.xaxis.set_minor_locator(NullLocator())

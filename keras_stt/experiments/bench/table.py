@@ -27,55 +27,37 @@ _FEW_CALLS = 10
 
 
 def terminal_table(results: Results) -> str:
-    """The benchmark as aligned plain text.
-
-    Args:
-        results: As in `results.json`.
-
-    Returns:
-        A table per grid, with the notes below, without a newline at the end.
-    """
+    """The benchmark as aligned plain text: a table per grid, and notes."""
     blocks = [
-        f"{_title(results, grid)}\n{plain_table(_HEADINGS, _cells(results, grid))}"
-        for grid in grids(results)
+        f"{_title(rows)}\n{plain_table(_HEADINGS, _cells(rows))}"
+        for rows in by_grid(results).values()
     ]
     return "\n\n".join([*blocks, *map(wrapped, notes(results))])
 
 
 def markdown_table(results: Results) -> str:
-    """The benchmark as Markdown, with the same content.
-
-    Args:
-        results: As in `results.json`.
-    """
+    """The same as Markdown."""
     blocks = [
-        f"**{_title(results, grid)}**\n\n{pipe_table(_HEADINGS, _cells(results, grid))}"
-        for grid in grids(results)
+        f"**{_title(rows)}**\n\n{pipe_table(_HEADINGS, _cells(rows))}"
+        for rows in by_grid(results).values()
     ]
     return "\n\n".join([*blocks, *notes(results)]) + "\n"
 
 
-def grids(results: Results) -> list[tuple[int, int]]:
-    """The grids that are measured, in their order."""
-    return list(dict.fromkeys(tuple(row["grid"]) for row in results["rows"]))
-
-
-def rows_of(results: Results, grid: tuple[int, int]) -> list[Row]:
-    """The rows of a grid."""
-    return [row for row in results["rows"] if tuple(row["grid"]) == grid]
+def by_grid(results: Results) -> dict[tuple[int, int], list[Row]]:
+    """The rows of each grid, in the order in which grids were measured."""
+    rows: dict[tuple[int, int], list[Row]] = {}
+    for row in results["rows"]:
+        rows.setdefault(tuple(row["grid"]), []).append(row)
+    return rows
 
 
 def slopes(results: Results, quantity: str) -> dict[str, float]:
     """The exponent of the number of positions by which a quantity grows, by mixer.
 
-    The slope of the least-squares line through the logarithms, per example.
-
-    Args:
-        results: As in `results.json`.
-        quantity: `"forward_ms"`, `"training_ms"` or `"peak_bytes"`.
-
-    Returns:
-        A number for every mixer with two grids at least.
+    The slope of the least-squares line through the logarithms, per example, for every
+    mixer with two grids at least. Quantities are `"forward_ms"`, `"training_ms"` and
+    `"peak_bytes"`.
     """
     exponents = {}
     for mixer in dict.fromkeys(row["mixer"] for row in results["rows"]):
@@ -89,14 +71,12 @@ def points(
     results: Results, mixer: str, quantity: str
 ) -> tuple[list[float], list[float]]:
     """Numbers of positions, and the quantity per example, of a mixer."""
-    rows = sorted(
-        (r for r in results["rows"] if r["mixer"] == mixer and r[quantity]),
-        key=lambda row: math.prod(row["grid"]),
+    pairs = sorted(
+        (math.prod(row["grid"]), row[quantity] / row["batch"])
+        for row in results["rows"]
+        if row["mixer"] == mixer and row[quantity]
     )
-    return (
-        [math.prod(row["grid"]) for row in rows],
-        [row[quantity] / row["batch"] for row in rows],
-    )
+    return [x for x, _ in pairs], [y for _, y in pairs]
 
 
 def notes(results: Results) -> list[str]:
@@ -124,14 +104,11 @@ def notes(results: Results) -> list[str]:
             "its size, so a slope of time can be less than that of the multiply-adds."
         )
     for row in results["rows"]:
-        failures = row.get("failed_forms", {}) if not row["error"] else {}
-        lines += [
-            f"{_where(row)}: form {form} failed: {error}."
-            for form, error in failures.items()
-        ]
-    lines += [
-        f"{_where(row)}: {row['error']}." for row in results["rows"] if row["error"]
-    ]
+        if row["error"]:
+            lines.append(f"{_where(row)}: {row['error']}.")
+            continue
+        for form, error in row.get("failed_forms", {}).items():
+            lines.append(f"{_where(row)}: form {form} failed: {error}.")
     return lines
 
 
@@ -142,10 +119,10 @@ def _where(row: Row) -> str:
 def _ratios_to_stt(results: Results) -> list[str]:
     """How long training steps take, as multiples of STT's."""
     lines = []
-    for grid in grids(results):
+    for grid, rows in by_grid(results).items():
         times = {
             row["mixer"]: row["training_ms"]
-            for row in rows_of(results, grid)
+            for row in rows
             if row["training_ms"] and row["mixer"] != FLOOR
         }
         if len(times) > 1 and (ours := times.pop(_STT, None)):
@@ -177,16 +154,15 @@ def _rough_numbers(results: Results) -> list[str]:
     return lines
 
 
-def _title(results: Results, grid: tuple[int, int]) -> str:
-    return f"Grid {_size(grid)}, batch {rows_of(results, grid)[0]['batch']}"
+def _title(rows: list[Row]) -> str:
+    return f"Grid {_size(rows[0]['grid'])}, batch {rows[0]['batch']}"
 
 
 def _size(grid: Any) -> str:
     return "×".join(map(str, grid))
 
 
-def _cells(results: Results, grid: tuple[int, int]) -> list[list[str]]:
-    rows = rows_of(results, grid)
+def _cells(rows: list[Row]) -> list[list[str]]:
     floor = next(row for row in rows if row["mixer"] == FLOOR)
     cells = []
     for row in rows:

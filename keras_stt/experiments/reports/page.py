@@ -36,12 +36,7 @@ def write_report(results: Results, folder: str | os.PathLike[str]) -> Path:
     """Write the figures and `report.html`, which holds copies of them.
 
     The page is self-contained (no script, no network, pictures embedded), follows
-    the reader's light or dark scheme and works on a phone.
-
-    Args:
-        results: Results of schema 1 (see `keras_stt.experiments.reports.results`), also
-            partial ones.
-        folder: Where to write; made if it is missing.
+    the reader's light or dark scheme and works on a phone; partial results will do.
 
     Returns:
         The path of `report.html`.

@@ -63,12 +63,7 @@ _MARKER_SCALES = {"*": 1.6, "D": 0.85}
 
 
 def write_figures(results: Results, folder: str | os.PathLike[str]) -> list[Path]:
-    """Write every figure for which there is data as a PNG.
-
-    Args:
-        results: Results of schema 1 (see `keras_stt.experiments.reports.results`), also
-            partial ones.
-        folder: Where to write; made if it is missing.
+    """Write every figure for which there is data as a PNG, also of partial results.
 
     Returns:
         The files: `accuracy.png`, `learning.png`, `robustness.png`, `cost.png` and
@@ -131,17 +126,16 @@ def accuracy(results: Results) -> Figure | None:
 
 def learning(results: Results) -> Figure | None:
     """Loss and accuracy per epoch: mean lines, bands from lowest to highest seed."""
-    losses = _curves(results, "loss")
-    shares = _curves(results, "accuracy")
-    if not losses or not shares:
+    losses, accuracies = _curves(results, "loss"), _curves(results, "accuracy")
+    if not losses or not accuracies:
         return None
     figure, (left, right) = _lined()
     ends = {}
     for variant, look in looks(results).items():
         if variant in losses:
             _line(left, losses[variant].T, look)
-        if variant in shares:
-            ends[variant] = _line(right, 100 * shares[variant].T, look)
+        if variant in accuracies:
+            ends[variant] = _line(right, 100 * accuracies[variant].T, look)
     left.set(title="Training loss", ylabel="Cross-entropy (nats)")
     right.set(title="Accuracy, training images", ylabel="Training accuracy (%)")
     for axes in (left, right):
@@ -310,22 +304,14 @@ def _line(axes: Axes, runs: Any, look: Look, x: Any = None) -> float:
 def legend(
     axes: Axes,
     order: Iterable[str],
-    style: Mapping[str, Look],
+    looks: Mapping[str, Look],
     notes: Mapping[str, str] | None = None,
     title: str | None = None,
 ) -> None:
-    """Put a legend to the right of a panel.
-
-    Args:
-        axes: The panel, with room on its right.
-        order: The names, from the top.
-        style: The look of each name.
-        notes: Text to add after some of the names.
-        title: Title of the legend.
-    """
+    """Put a legend to the right of a panel, with notes after some of the names."""
     handles = []
     for name in order:
-        look, label = style[name], _short(name) + (notes or {}).get(name, "")
+        look, label = looks[name], _short(name) + (notes or {}).get(name, "")
         line: Options = {"color": look.color, "linestyle": look.line, "label": label}
         handles.append(Line2D([], [], **line, **_dot(look, 5)))
     where: Options = {"loc": "center left", "bbox_to_anchor": (1.03, 0.5)}

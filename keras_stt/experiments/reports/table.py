@@ -25,48 +25,31 @@ from keras_stt.experiments.reports.tasks import MISSING, Measure
 
 WIDTH = 120
 
-# A terminal has no room for these; Markdown and the report show all.
-_WIDE = ("bleu_1", "bleu_2", "bleu_3", "exact_match", "inference_ms")
-_BRIEF_UNSEEN = ("unseen_cider", "unseen_correct")
+# Columns of captioners that a terminal has no room for.
+_WIDE = {
+    *("bleu_1", "bleu_2", "bleu_3", "exact_match", "inference_ms"),
+    *(f"unseen_bleu_{n}" for n in (1, 2, 3, 4)),
+    *("unseen_rouge_l", "unseen_exact_match"),
+}
 
 
 def columns(results: Results, brief: bool = False) -> list[Measure]:
-    """The columns of a table after the variant's name.
-
-    Qualities of captions that no variant has are left out: some data sets lack them.
-
-    Args:
-        results: Results of schema 1.
-        brief: Whether to leave out what a terminal has no room for.
-    """
-    groups = ("accuracy", "noise", "fgsm", "caption", "unseen", "size", "cost")
-    shown = [
-        measure
-        for measure in measures(results, *groups)
-        if measure.group not in ("caption", "unseen") or values(results, measure)
-    ]
-    if not brief or task_of(results).noun == "mixer":
-        return shown
-    return [
-        measure
-        for measure in shown
-        if measure.name not in _WIDE
-        and (measure.group != "unseen" or measure.name in _BRIEF_UNSEEN)
-    ]
+    """The columns of a table after the variant's name; a terminal's are brief."""
+    shown = measures(results, "accuracy", "noise", "fgsm")
+    # Some data sets do not have all qualities of captions.
+    captions = measures(results, "caption", "unseen")
+    shown += [measure for measure in captions if values(results, measure)]
+    shown += measures(results, "size", "cost")
+    if brief and captions:
+        return [measure for measure in shown if measure.name not in _WIDE]
+    return shown
 
 
 def terminal_table(results: Results) -> str:
     """The comparison as aligned plain text of at most 120 columns.
 
-    One row per variant in the order of the settings, and notes below: what the numbers
-    are, and what is unfinished. The best test accuracy carries a star. Works on partial
-    results.
-
-    Args:
-        results: Results of schema 1 (see `keras_stt.experiments.reports.results`).
-
-    Returns:
-        The text, without a newline at its end.
+    One row per variant in the order of the settings, the best with a star, and notes
+    below: what the numbers are, and what is unfinished. Works on partial results.
     """
     shown = columns(results, brief=True)
     headings = [task_of(results).noun, *(column.heading for column in shown)]
@@ -82,14 +65,7 @@ def terminal_table(results: Results) -> str:
 
 
 def markdown_table(results: Results) -> str:
-    """The comparison as a Markdown table, the best test accuracy in bold.
-
-    Args:
-        results: Results of schema 1 (see `keras_stt.experiments.reports.results`).
-
-    Returns:
-        The table and one paragraph of notes, with a newline at the end.
-    """
+    """The comparison as Markdown: a table, the best in bold, and notes."""
     shown = columns(results)
     headings = [task_of(results).noun, *(column.label for column in shown)]
     table = pipe_table(headings, _rows(results, shown, " ± ", "**{}**"))
@@ -123,12 +99,7 @@ def _alignment(headings: Cells) -> dict[str, Any]:
 
 
 def notes(results: Results, star: str = "*") -> list[str]:
-    """Sentences that belong under a table, the last ones on what is unfinished.
-
-    Args:
-        results: Results of schema 1.
-        star: How the best test accuracy is marked.
-    """
+    """Sentences that belong under a table in which `star` marks the best."""
     settings = results.get("settings", {})
     seeds = settings.get("seeds", [])
     names = ", ".join(map(str, seeds))
@@ -137,8 +108,14 @@ def notes(results: Results, star: str = "*") -> list[str]:
         if len(seeds) > 1
         else f"one seed ({names}), so without a spread"
     )
-    batch = settings.get("batch_size")
-    medians = f"medians per batch{f' of {batch}' if batch else ''}{_where(results)}"
+    conditions = {
+        "of": settings.get("batch_size"),
+        "on": results.get("device", {}).get("name"),
+        "with": results.get("backend"),
+    }
+    medians = " ".join(
+        ["medians per batch", *(f"{key} {x}" for key, x in conditions.items() if x)]
+    )
     shown = columns(results)
     if task_of(results).noun == "mixer":
         lines = [
@@ -185,13 +162,7 @@ def verdict(results: Results) -> str:
 
     The lead is over the task's baseline, or over the second where the baseline is best
     or missing. The spread of a difference is the root of the sum of the two squared
-    standard deviations between seeds.
-
-    Args:
-        results: Results of schema 1, also partial ones.
-
-    Returns:
-        One sentence, with the names of variants in backticks.
+    standard deviations between seeds. Names of variants are in backticks.
     """
     order, task, quality = ranked(results), task_of(results), quality_of(results)
     if not order:
@@ -220,12 +191,6 @@ def verdict(results: Results) -> str:
     else:
         times = "more than twice" if lead > 2 * spread else "more than"
     return f"{text}, {times} the spread between seeds ({quality.number(spread)})."
-
-
-def _where(results: Results) -> str:
-    device = results.get("device", {}).get("name")
-    backend = results.get("backend")
-    return (f" on {device}" if device else "") + (f" with {backend}" if backend else "")
 
 
 def _rows(

@@ -21,6 +21,7 @@ from keras_stt.experiments.reports.files import read_json, write_json
 from keras_stt.experiments.reports.results import (
     TASKS,
     check,
+    difference,
     measures,
     ranked,
     seeds_done,
@@ -122,6 +123,15 @@ def test_order_and_progress():
     assert variants({}) == ranked({}) == []
 
 
+def test_a_difference_is_that_of_means_that_were_not_rounded():
+    # Shown as 55.8 and 58.5, whose difference would be 2.7.
+    results = sample_results(["mha", "none"])
+    for name, accuracy in (("mha", 0.58453), ("none", 0.5581)):
+        results["mixers"][name]["test_accuracy"] = summary([accuracy])
+    assert difference(results, "mha", "none") == pytest.approx(2.643)
+    assert difference(results, "none", "mha") == pytest.approx(-2.643)
+
+
 @pytest.mark.parametrize("other", [{}, {"schema": 2}, [], None])
 def test_check_refuses_other_schemas(other):
     with pytest.raises(ValueError, match=r"Expected results of schema 1\. Received"):
@@ -219,7 +229,7 @@ def test_environment(backend):
     assert 1 <= made["device"]["count"] <= (os.cpu_count() or 1)
 
 
-def test_environment_tells_nothing_private():
+def test_environment_holds_nothing_private():
     text = json.dumps(environment("jax"))
     assert socket.gethostname() not in text
     assert str(Path.home()) not in text
