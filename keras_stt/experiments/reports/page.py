@@ -124,19 +124,17 @@ def _search(results: Results) -> Data | None:
     if not search:
         return None
     tried: dict[str, dict[float, list[float]]] = {}
-    for name, found in search.items():
+    for name, tries in search.items():
         tried[name] = defaultdict(list)
-        for run in found.get("runs", []):
-            if run["validation_accuracy"] is not None:
-                tried[name][run["learning_rate"]].append(run["validation_accuracy"])
-    rates = sorted(
-        {run["learning_rate"] for found in search.values() for run in found["runs"]}
-    )
+        for run in tries.get("runs", []):
+            tried[name][run["learning_rate"]].append(run["validation_accuracy"])
+    rates = sorted({rate for runs in tried.values() for rate in runs})
     rows = []
     for name in (name for name in variants(results) if name in tried):
         cells = []
         for rate in rates:
-            runs = tried[name][rate]
+            # A run that diverged has no accuracy.
+            runs = [run for run in tried[name].get(rate, []) if run is not None]
             number = f"{100 * fmean(runs):.1f}" if runs else MISSING
             chosen = rate == search[name].get("best")
             cells.append({"number": number, "spread": "", "bold": chosen})

@@ -222,7 +222,7 @@ def trade_off(results: Results) -> Figure | None:
 
 
 def _short(name: str) -> str:
-    return name if len(name) <= 22 else f"{name[:21]}…"
+    return name if len(name) <= 23 else f"{name[:21]}…"
 
 
 def _capital(text: str) -> str:
@@ -304,14 +304,14 @@ def _line(axes: Axes, runs: Any, look: Look, x: Any = None) -> float:
 def legend(
     axes: Axes,
     order: Iterable[str],
-    looks: Mapping[str, Look],
+    look_of: Mapping[str, Look],
     notes: Mapping[str, str] | None = None,
     title: str | None = None,
 ) -> None:
     """Put a legend to the right of a panel, with notes after some of the names."""
     handles = []
     for name in order:
-        look, label = looks[name], _short(name) + (notes or {}).get(name, "")
+        look, label = look_of[name], _short(name) + (notes or {}).get(name, "")
         line: Options = {"color": look.color, "linestyle": look.line, "label": label}
         handles.append(Line2D([], [], **line, **_dot(look, 5)))
     where: Options = {"loc": "center left", "bbox_to_anchor": (1.03, 0.5)}
