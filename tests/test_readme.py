@@ -7,7 +7,7 @@ import pytest
 
 from keras_stt.experiments.bench import table as bench_table
 from keras_stt.experiments.reports.files import read_json
-from keras_stt.experiments.reports.results import task_of
+from keras_stt.experiments.reports.results import difference, task_of
 from keras_stt.experiments.reports.table import markdown_table
 
 ROOT = Path(__file__).parent.parent
@@ -27,12 +27,23 @@ def test_readme_shows_the_committed_results(name):
     assert markdown_table(results) in shown[1]
 
 
+@pytest.mark.parametrize("page", ["README.md", "docs/results/cifar10/README.md"])
+def test_quoted_differences_are_those_of_the_results(page):
+    results = read_json(ROOT / "docs" / "results" / "cifar10" / "results.json")
+    text = " ".join((ROOT / page).read_text().split())
+    quoted = re.findall(r"`mha` is ([\d.]+) points above (?:`none`|no mixing)", text)
+    assert quoted == [f"{difference(results, 'mha', 'none'):.1f}"]
+    quoted = re.findall(r"`?stt-random`?\)? is ([\d.]+) points above `mha`", text)
+    quoted += re.findall(r"to ([\d.]+) points above it \(`stt-random`\)", text)
+    assert quoted == [f"{difference(results, 'stt-random', 'mha'):.1f}"]
+
+
 @pytest.mark.parametrize("path", RESULTS, ids=lambda path: path.parent.name)
 def test_committed_results_are_whole_and_name_no_folder_of_a_machine(path):
     results = read_json(path)
     assert results["finished"]
     task = task_of(results)
-    for entry in results[task.choices].values():
+    for entry in results[task.variants_key].values():
         assert len(entry[task.quality]["runs"]) == len(results["settings"]["seeds"])
     assert not re.search(r"/(home|root|work|tmp|Users)/", path.read_text())
 

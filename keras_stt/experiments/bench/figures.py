@@ -13,11 +13,10 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter, NullLocator
 
 from keras_stt.experiments.bench.layers import FLOOR
-from keras_stt.experiments.bench.table import grids, points, slopes
+from keras_stt.experiments.bench.table import by_grid, points, slopes
+from keras_stt.experiments.reports.looks import COLORS
 from keras_stt.experiments.reports.plots import (
-    COLORS,
     STYLE,
-    Look,
     legend,
     side_by_side,
     write_figure,
@@ -25,48 +24,31 @@ from keras_stt.experiments.reports.plots import (
 
 Results = dict[str, Any]
 
-#: The comparison's looks, and thin lines for those that only a benchmark has.
-LOOKS: dict[str, Look] = {
-    **COLORS,
-    FLOOR: Look("#D81B2A", ".", (0, (1, 1))),
-    "mha-axes": Look("#111111", "<", (0, (1, 1))),
-    "mlp-mixer": Look("#8A9A00", "8", (0, (4, 1, 1, 1))),
-    "gmlp": Look("#E0218A", "h", (0, (4, 1, 1, 1))),
-    "external-attention": Look("#00A39B", "d", (0, (4, 1, 1, 1))),
-    "linformer": Look("#7A0019", "<", (0, (4, 1, 1, 1))),
-    "dynamixer": Look("#8C7BFF", "H", (0, (4, 1, 1, 1))),
-    "pooling": Look("#C8B08A", "p", (0, (4, 1, 1, 1))),
-}
-
 _TITLES = {
-    "forward_ms": "Forward (ms per example)",
-    "training_ms": "Training step (ms per example)",
-    "peak_bytes": "Peak memory of a training step (MiB per example)",
+    "forward_ms": ("Forward", "ms per example"),
+    "training_ms": ("Training step", "ms per example"),
+    "peak_bytes": ("Peak memory of a training step", "MiB per example"),
 }
 
 
 def write_figures(results: Results, folder: str | os.PathLike[str]) -> list[Path]:
-    """Write the figures as PNGs.
-
-    Args:
-        results: As in `results.json`.
-        folder: Where to write.
+    """Write `time.png` and `memory.png`, of a single grid `time.png` alone.
 
     Returns:
-        `time.png` and `memory.png`; of a single grid `time.png` alone.
+        The files.
     """
-    folder = Path(folder)
-    several = len(grids(results)) > 1
-    drawn = {
-        "time": growth(results, ["forward_ms", "training_ms"])
-        if several
-        else bars(results),
-        "memory": growth(results, ["peak_bytes"]) if several else None,
-    }
+    figures: dict[str, Figure | None]
+    if len(by_grid(results)) > 1:
+        figures = {
+            "time": growth(results, ["forward_ms", "training_ms"]),
+            "memory": growth(results, ["peak_bytes"]),
+        }
+    else:
+        figures = {"time": bars(results)}
     paths = []
-    for name, figure in drawn.items():
+    for name, figure in figures.items():
         if figure is not None:
-            paths.append(folder / f"{name}.png")
+            paths.append(Path(folder) / f"{name}.png")
             write_figure(figure, paths[-1])
     return paths
 
@@ -74,16 +56,15 @@ def write_figures(results: Results, folder: str | os.PathLike[str]) -> list[Path
 def growth(results: Results, quantities: list[str]) -> Figure | None:
     """Cost per example against the number of positions, both logarithmic."""
     with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=(7.0 if len(quantities) > 1 else 5.0, 4.8))
+        width, left, right = (7.0, 0.09, 0.7) if quantities[1:] else (5.0, 0.14, 0.6)
+        figure = Figure(figsize=(width, 4.8))
         panels = figure.subplots(1, len(quantities), squeeze=False)[0]
-        right = 0.7 if len(quantities) > 1 else 0.6
-        left = 0.09 if len(quantities) > 1 else 0.14
         figure.subplots_adjust(left, 0.16, right, 0.92, wspace=0.38)
         ends: dict[str, tuple[float, float]] = {}
         for axes, quantity in zip(panels, quantities, strict=True):
             ends = _lines(axes, results, quantity)
-            axes.set_title(_TITLES[quantity].split(" (")[0])
-            axes.set_ylabel(_TITLES[quantity].split(" (")[1].rstrip(")"))
+            title, unit = _TITLES[quantity]
+            axes.set(title=title, ylabel=unit)
             _ticks(axes, results)
         if not ends:
             return None
@@ -94,7 +75,7 @@ def growth(results: Results, quantities: list[str]) -> Figure | None:
             if x < last and name in notes:
                 notes[name] += ", then failed" if _failed(results, name) else ""
         costliest_first = sorted(ends, key=lambda name: -ends[name][1])
-        legend(panels[-1], costliest_first, LOOKS, notes, title="mixer  slope")
+        legend(panels[-1], costliest_first, COLORS, notes, title="mixer  slope")
         return figure
 
 
@@ -107,15 +88,14 @@ def bars(results: Results) -> Figure | None:
     with matplotlib.rc_context(STYLE):
         names = [row["mixer"] for row in rows]
         figure, panels = side_by_side(names, [1, 1], 0.24)
-        for axes, kind in zip(panels, ("forward", "training"), strict=True):
+        for axes, quantity in zip(panels, ("forward_ms", "training_ms"), strict=True):
             for y, row in enumerate(rows):
-                time = row[f"{kind}_ms"] or 0.0
+                time = row[quantity] or 0.0
                 text = f" {time:.3g}" if time else " –"
-                axes.barh(y, time, 0.6, color=LOOKS[row["mixer"]].color)
+                axes.barh(y, time, 0.6, color=COLORS[row["mixer"]].color)
                 axes.text(time, y, text, va="center_baseline", size=8)
             axes.set_xlim(0, axes.dataLim.xmax * 1.25)
-            title = "Forward" if kind == "forward" else "Training step"
-            axes.set(title=title, xlabel="ms per batch, median")
+            axes.set(title=_TITLES[quantity][0], xlabel="ms per batch, median")
         return figure
 
 
@@ -129,7 +109,7 @@ def _lines(
         x, y = points(results, name, quantity)
         if not x:
             continue
-        color, marker, line = LOOKS[name]
+        color, marker, line = COLORS[name]
         y = [value * scale for value in y]
         width = 1.7 if name.startswith("stt") or name == FLOOR else 1.0
         axes.plot(x, y, color=color, ls=line, marker=marker, ms=4, lw=width, mec="none")
@@ -140,7 +120,7 @@ def _lines(
 
 
 def _ticks(axes: Axes, results: Results) -> None:
-    sizes = sorted(grids(results), key=math.prod)
+    sizes = sorted(by_grid(results), key=math.prod)
     names = [f"{h}×{w}" for h, w in sizes]
     axes.set_xticks([math.prod(size) for size in sizes], names, rotation=40, size=7)
     axes.xaxis.set_minor_locator(NullLocator())

@@ -8,15 +8,16 @@ from typing import Any
 import numpy as np
 
 from keras_stt.experiments.bench.layers import FLOOR
+from keras_stt.experiments.reports.table import pipe_table, plain_table, wrapped
+from keras_stt.experiments.reports.tasks import MISSING
 
 Results = dict[str, Any]
 Row = dict[str, Any]
 
-_HEADS = (
+_HEADINGS = (
     *("mixer", "forward (ms)", "× floor", "training (ms)", "× floor", "peak (MiB)"),
     *("multiply-adds (M)", "parameters"),
 )
-
 
 #: What the others are compared with.
 _STT = "stt-dense"
@@ -26,89 +27,56 @@ _FEW_CALLS = 10
 
 
 def terminal_table(results: Results) -> str:
-    """The benchmark as aligned plain text.
-
-    Args:
-        results: As in `results.json`.
-
-    Returns:
-        A table per grid, with the notes below, without a newline at the end.
-    """
-    blocks = []
-    for grid in grids(results):
-        cells = [_HEADS, *map(_cells, rows_of(results, grid), _floors(results, grid))]
-        widths = [max(len(row[i]) for row in cells) for i in range(len(_HEADS))]
-        lines = [
-            "  ".join(
-                [row[0].ljust(widths[0])]
-                + [c.rjust(w) for c, w in zip(row[1:], widths[1:], strict=True)]
-            ).rstrip()
-            for row in cells
-        ]
-        rule = "-" * max(map(len, lines))
-        blocks.append(
-            "\n".join([_title(results, grid), rule, lines[0], rule, *lines[1:]])
-        )
-    return "\n\n".join([*blocks, *notes(results)])
+    """The benchmark as aligned plain text: a table per grid, and notes."""
+    blocks = [
+        f"{_title(rows)}\n{plain_table(_HEADINGS, _cells(rows))}"
+        for rows in by_grid(results).values()
+    ]
+    return "\n\n".join([*blocks, *map(wrapped, notes(results))])
 
 
 def markdown_table(results: Results) -> str:
-    """The benchmark as Markdown, with the same content.
-
-    Args:
-        results: As in `results.json`.
-    """
-    blocks = []
-    for grid in grids(results):
-        cells = [_HEADS, *map(_cells, rows_of(results, grid), _floors(results, grid))]
-        cells.insert(1, (":--", *("--:" for _ in _HEADS[1:])))
-        lines = [f"| {' | '.join(row)} |" for row in cells]
-        blocks.append("\n".join([f"**{_title(results, grid)}**", "", *lines]))
+    """The same as Markdown."""
+    blocks = [
+        f"**{_title(rows)}**\n\n{pipe_table(_HEADINGS, _cells(rows))}"
+        for rows in by_grid(results).values()
+    ]
     return "\n\n".join([*blocks, *notes(results)]) + "\n"
 
 
-def grids(results: Results) -> list[tuple[int, int]]:
-    """The grids that are measured, in their order."""
-    return list(dict.fromkeys(tuple(row["grid"]) for row in results["rows"]))
-
-
-def rows_of(results: Results, grid: tuple[int, int]) -> list[Row]:
-    """The rows of a grid."""
-    return [row for row in results["rows"] if tuple(row["grid"]) == grid]
+def by_grid(results: Results) -> dict[tuple[int, int], list[Row]]:
+    """The rows of each grid, in the order in which grids were measured."""
+    rows: dict[tuple[int, int], list[Row]] = {}
+    for row in results["rows"]:
+        rows.setdefault(tuple(row["grid"]), []).append(row)
+    return rows
 
 
 def slopes(results: Results, quantity: str) -> dict[str, float]:
     """The exponent of the number of positions by which a quantity grows, by mixer.
 
-    The slope of the least-squares line through the logarithms, per example.
-
-    Args:
-        results: As in `results.json`.
-        quantity: `"forward_ms"`, `"training_ms"` or `"peak_bytes"`.
-
-    Returns:
-        A number for every mixer with two grids at least.
+    The slope of the least-squares line through the logarithms, per example, for every
+    mixer with two grids at least. Quantities are `"forward_ms"`, `"training_ms"` and
+    `"peak_bytes"`.
     """
-    found = {}
+    exponents = {}
     for mixer in dict.fromkeys(row["mixer"] for row in results["rows"]):
         x, y = points(results, mixer, quantity)
         if len(x) > 1:
-            found[mixer] = float(np.polyfit(np.log(x), np.log(y), 1)[0])
-    return found
+            exponents[mixer] = float(np.polyfit(np.log(x), np.log(y), 1)[0])
+    return exponents
 
 
 def points(
     results: Results, mixer: str, quantity: str
 ) -> tuple[list[float], list[float]]:
     """Numbers of positions, and the quantity per example, of a mixer."""
-    rows = sorted(
-        (r for r in results["rows"] if r["mixer"] == mixer and r[quantity]),
-        key=lambda row: math.prod(row["grid"]),
+    pairs = sorted(
+        (math.prod(row["grid"]), row[quantity] / row["batch"])
+        for row in results["rows"]
+        if row["mixer"] == mixer and row[quantity]
     )
-    return (
-        [math.prod(row["grid"]) for row in rows],
-        [row[quantity] / row["batch"] for row in rows],
-    )
+    return [x for x, _ in pairs], [y for _, y in pairs]
 
 
 def notes(results: Results) -> list[str]:
@@ -122,104 +90,96 @@ def notes(results: Results) -> list[str]:
         "Multiply-adds are counted for one example, forward. The floor is the matrix "
         "products of STT alone, in one program."
     ]
-    lines += _against_stt(results) + _doubts(results)
+    lines += _ratios_to_stt(results) + _rough_numbers(results)
     training, memory = slopes(results, "training_ms"), slopes(results, "peak_bytes")
     if training:
-        told = "; ".join(
+        exponents = "; ".join(
             f"{mixer} {slope:.2f}"
             + (f" ({memory[mixer]:.2f})" if mixer in memory else "")
             for mixer, slope in training.items()
         )
         lines.append(
             "Training time (memory) per example grows with the number of positions to "
-            f"the power of: {told}. Small grids pay what a call costs whatever its "
-            "size, so a slope of time can be less than that of the multiply-adds."
+            f"the power of: {exponents}. Small grids pay what a call costs whatever "
+            "its size, so a slope of time can be less than that of the multiply-adds."
         )
-    lines += [
-        f"{row['mixer']} at {_size(row['grid'])}: form {form} failed: {error}."
-        for row in results["rows"]
-        if not row["error"]
-        for form, error in row.get("failed_forms", {}).items()
-    ]
-    failed = [row for row in results["rows"] if row["error"]]
-    lines += [
-        f"{row['mixer']} at {_size(row['grid'])}: {row['error']}." for row in failed
-    ]
+    for row in results["rows"]:
+        if row["error"]:
+            lines.append(f"{_where(row)}: {row['error']}.")
+            continue
+        for form, error in row.get("failed_forms", {}).items():
+            lines.append(f"{_where(row)}: form {form} failed: {error}.")
     return lines
 
 
-def _against_stt(results: Results) -> list[str]:
-    """How many times as long as STT's the training steps take."""
+def _where(row: Row) -> str:
+    return f"{row['mixer']} at {_size(row['grid'])}"
+
+
+def _ratios_to_stt(results: Results) -> list[str]:
+    """How long training steps take, as multiples of STT's."""
     lines = []
-    for grid in grids(results):
+    for grid, rows in by_grid(results).items():
         times = {
             row["mixer"]: row["training_ms"]
-            for row in rows_of(results, grid)
+            for row in rows
             if row["training_ms"] and row["mixer"] != FLOOR
         }
         if len(times) > 1 and (ours := times.pop(_STT, None)):
-            told = ", ".join(
-                f"{mixer} {_number(taken / ours)}" for mixer, taken in times.items()
+            ratios = ", ".join(
+                f"{mixer} {_number(time / ours)}" for mixer, time in times.items()
             )
-            lines.append(f"Training steps at {_size(grid)}, {_STT} being 1: {told}.")
+            lines.append(f"Training steps at {_size(grid)}, {_STT} being 1: {ratios}.")
     return lines
 
 
-def _doubts(results: Results) -> list[str]:
-    """Which numbers are to be taken with care."""
+def _rough_numbers(results: Results) -> list[str]:
+    """Which numbers are less exact than the others."""
     lines = []
     few = [
-        f"{row['mixer']} at {_size(row['grid'])}"
+        _where(row)
         for row in results["rows"]
         if row["training_ms"] and row["training_calls"] < _FEW_CALLS
     ]
     if few:
         lines.append(
             f"Fewer than {_FEW_CALLS} training steps were timed of {', '.join(few)}; "
-            "more --seconds bring more."
+            "for more, raise --seconds."
         )
     if any(row["peak_bytes"] == 0 for row in results["rows"]):
         lines.append(
-            "A peak of 0 is less than the allocator lets one see; it is no part of "
-            "slopes and figures."
+            "A peak of 0 was too small for the allocator to show; slopes and figures "
+            "leave it out."
         )
     return lines
 
 
-def _title(results: Results, grid: tuple[int, int]) -> str:
-    return f"Grid {_size(grid)}, batch {rows_of(results, grid)[0]['batch']}"
+def _title(rows: list[Row]) -> str:
+    return f"Grid {_size(rows[0]['grid'])}, batch {rows[0]['batch']}"
 
 
 def _size(grid: Any) -> str:
     return "×".join(map(str, grid))
 
 
-def _floors(results: Results, grid: tuple[int, int]) -> list[Row]:
-    """The floor of the grid, once per row."""
-    rows = rows_of(results, grid)
+def _cells(rows: list[Row]) -> list[list[str]]:
     floor = next(row for row in rows if row["mixer"] == FLOOR)
-    return [floor] * len(rows)
-
-
-def _cells(row: Row, floor: Row) -> tuple[str, ...]:
-    def time(key: str) -> list[str]:
-        if not row[key]:
-            return ["–", "–"]
-        ratio = f"{row[key] / floor[key]:,.2f}" if floor[key] else "–"
-        return [_number(row[key]), ratio]
-
-    peak = row["peak_bytes"]
-    return (
-        row["mixer"],
-        *time("forward_ms"),
-        *time("training_ms"),
-        "–" if peak is None else _number(peak / 2**20),
-        _number(row["multiply_adds"] / 1e6),
-        "–" if row["parameters"] is None else f"{row['parameters']:,}",
-    )
+    cells = []
+    for row in rows:
+        line = [row["mixer"]]
+        for key in ("forward_ms", "training_ms"):
+            time, least = row[key], floor[key]
+            line.append(_number(time) if time else MISSING)
+            line.append(f"{time / least:,.2f}" if time and least else MISSING)
+        peak, parameters = row["peak_bytes"], row["parameters"]
+        line.append(MISSING if peak is None else _number(peak / 2**20))
+        line.append(_number(row["multiply_adds"] / 1e6))
+        line.append(MISSING if parameters is None else f"{parameters:,}")
+        cells.append(line)
+    return cells
 
 
 def _number(value: float) -> str:
-    """Three significant digits, and all before the point."""
+    """Three significant digits, or all digits of the whole number if that is more."""
     digits = max(0, 2 - math.floor(math.log10(value))) if value > 0 else 0
     return f"{value:,.{min(digits, 3)}f}"

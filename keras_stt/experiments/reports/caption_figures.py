@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
 
-from keras_stt.experiments.reports.plots import STYLE
+from keras_stt.experiments.reports.plots import MUTED, STYLE
 
-_RIGHT, _WRONG, _MUTED = "#0B6E4F", "#A1260D", "#69707A"
-# A gallery in inches: its width, the side of a picture, the heights of a name and of a
-# line of text, and the gaps; and what fits on a line, in letters.
-_WIDTH, _COLUMNS, _SIDE = 7.0, 2, 1.25
-_NAME, _TEXT, _GAP, _MARGIN = 0.11, 0.13, 0.05, 0.12
-_NAME_LETTERS, _TEXT_LETTERS = 41, 36
+_RIGHT, _WRONG = "#0B6E4F", "#A1260D"
+# A gallery in inches: its width, the side of a picture, and gaps.
+_WIDTH, _COLUMNS, _SIDE, _GAP, _MARGIN = 7.0, 2, 1.25, 0.05, 0.12
+
+
+class _Line(NamedTuple):
+    text: str
+    color: str
+    size: float
+    height: float
 
 
 def gallery(
@@ -26,90 +30,56 @@ def gallery(
     references: Sequence[Sequence[str]],
     right: Mapping[str, Sequence[bool]],
 ) -> Figure:
-    """Images beside what each captioner wrote, and a reference.
+    """Images beside what each captioner wrote, and a reference; two images in a row.
 
     Args:
         images: uint8, `(N, height, width, channels)`.
-        captions: The captions of the images, by captioner.
+        captions: The captions of the images, by captioner; equal ones are shown once.
         references: The references of each image, of which the first is shown.
         right: Whether each caption is right, by captioner: green, else red.
-
-    Returns:
-        The figure, two images in a row. What several captioners wrote alike stands
-        there once.
     """
-    blocks = [
-        [
-            *_alike(
-                {
-                    name: (texts[index], _RIGHT if right[name][index] else _WRONG)
-                    for name, texts in captions.items()
-                }
-            ),
-            ("a reference", references[index][0], _MUTED),
-        ]
-        for index in range(len(images))
-    ]
-    laid = [[_wrapped(*entry) for entry in block] for block in blocks]
-    rows = [
-        range(i, min(i + _COLUMNS, len(laid))) for i in range(0, len(laid), _COLUMNS)
-    ]
+    blocks = []
+    for index in range(len(images)):
+        writers: dict[tuple[str, str], list[str]] = {}
+        for name, texts in captions.items():
+            color = _RIGHT if right[name][index] else _WRONG
+            writers.setdefault((texts[index], color), []).append(name)
+        writers[references[index][0], MUTED] = ["a reference"]
+        blocks.append(
+            [line for text, names in writers.items() for line in _lines(names, *text)]
+        )
+    needed = [max(_SIDE, sum(line.height for line in block)) for block in blocks]
     heights = [
-        max(_SIDE, *(sum(map(_height, laid[i])) for i in row)) + _MARGIN for row in rows
+        max(needed[start : start + _COLUMNS]) + _MARGIN
+        for start in range(0, len(needed), _COLUMNS)
     ]
-    total, top = sum(heights) + _MARGIN, _MARGIN
+    total = sum(heights) + _MARGIN
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(_WIDTH, total))
-        for row, height in zip(rows, heights, strict=True):
-            for column, index in enumerate(row):
-                left = _MARGIN + column * _WIDTH / _COLUMNS
-                side = (_SIDE / _WIDTH, _SIDE / total)
-                picture = figure.add_axes(
-                    (left / _WIDTH, 1 - (top + _SIDE) / total, *side)
-                )
-                _show(picture, _colours(images[index]))
-                picture.axis("off")
-                _write(figure, laid[index], left + _SIDE + _MARGIN, top)
-            top += height
+        for index, block in enumerate(blocks):
+            row, column = divmod(index, _COLUMNS)
+            left, top = (
+                _MARGIN + column * _WIDTH / _COLUMNS,
+                _MARGIN + sum(heights[:row]),
+            )
+            side = (_SIDE / _WIDTH, _SIDE / total)
+            axes = figure.add_axes((left / _WIDTH, 1 - (top + _SIDE) / total, *side))
+            _show(axes, _rgb(images[index]))
+            left += _SIDE + _MARGIN
+            for text, color, size, height in block:
+                place = (left / _WIDTH, 1 - top / total)
+                figure.text(*place, text, va="top", color=color, size=size)
+                top += height
     return figure
 
 
-_Entry = tuple[list[str], list[str], str]
-"""Lines of a name, lines of a text, and the text's colour."""
-
-
-def _alike(written: Mapping[str, tuple[str, str]]) -> list[tuple[str, str, str]]:
-    """Names, text and colour of all texts that differ."""
-    names: dict[tuple[str, str], list[str]] = {}
-    for name, entry in written.items():
-        names.setdefault(entry, []).append(name)
-    return [(", ".join(who), *entry) for entry, who in names.items()]
-
-
-def _wrapped(name: str, text: str, colour: str) -> _Entry:
-    names = textwrap.wrap(name, _NAME_LETTERS, break_on_hyphens=False)
-    return names, textwrap.wrap(text or "(nothing)", _TEXT_LETTERS), colour
-
-
-def _height(entry: _Entry) -> float:
-    names, texts, _ = entry
-    return len(names) * _NAME + len(texts) * _TEXT + _GAP
-
-
-def _write(figure: Figure, entries: Sequence[_Entry], left: float, top: float) -> None:
-    """Writes texts below one another, from a place in inches on."""
-    width, total = figure.get_size_inches()
-
-    def put(lines: list[str], height: float, **how: Any) -> None:
-        nonlocal top
-        for line in lines:
-            figure.text(left / width, 1 - top / total, line, va="top", **how)
-            top += height
-
-    for names, texts, colour in entries:
-        put(names, _NAME, size=6, color=_MUTED)
-        put(texts, _TEXT, size=7, color=colour)
-        top += _GAP
+def _lines(names: list[str], text: str, color: str) -> list[_Line]:
+    """A caption, after the names of its writers, on lines that fit beside a picture."""
+    writers = textwrap.wrap(", ".join(names), 41, break_on_hyphens=False)
+    words = textwrap.wrap(text or "(nothing)", 36)
+    lines = [_Line(line, MUTED, 6, 0.11) for line in writers]
+    lines += [_Line(line, color, 7, 0.13) for line in words]
+    return [*lines[:-1], lines[-1]._replace(height=0.13 + _GAP)]
 
 
 def word_maps(
@@ -124,18 +94,19 @@ def word_maps(
             grid for each of its words, `(words, rows, columns)`.
 
     Returns:
-        The figure. Bright is much; each map has a scale of its own.
+        The figure. Bright means much weight, on a scale of its own in each map.
     """
     most = max(len(text.split()) for text, _ in written.values())
     with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=(7.0, 0.35 + (7.0 / (most + 2) + 0.25) * len(written)))
+        height = 0.35 + (_WIDTH / (most + 2) + 0.25) * len(written)
+        figure = Figure(figsize=(_WIDTH, height))
         panels = figure.subplots(len(written), most + 1, squeeze=False)
         figure.subplots_adjust(0.005, 0.02, 0.995, 0.9, 0.06, 0.25)
         for line, (name, (text, heats)) in zip(panels, written.items(), strict=True):
             for axes in line:
                 axes.axis("off")
-            _show(line[0], _colours(image))
-            line[0].set_title(name, size=6, loc="left", color=_MUTED, pad=9)
+            _show(line[0], _rgb(image))
+            line[0].set_title(name, size=6, loc="left", color=MUTED, pad=9)
             pairs = zip(line[1:], text.split(), heats, strict=False)
             for axes, word, heat in pairs:
                 cells = (image.shape[0] // len(heat), image.shape[1] // heat.shape[1])
@@ -146,8 +117,9 @@ def word_maps(
 
 def _show(axes: Any, pixels: np.ndarray, **how: Any) -> None:
     axes.imshow(pixels, interpolation="nearest", **how)
+    axes.axis("off")
 
 
-def _colours(image: np.ndarray) -> np.ndarray:
+def _rgb(image: np.ndarray) -> np.ndarray:
     """Red, green and blue; grey images have one channel."""
     return np.repeat(image, 3, axis=-1) if image.shape[-1] == 1 else image[..., :3]

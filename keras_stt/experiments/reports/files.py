@@ -9,12 +9,7 @@ from keras_stt.experiments.errors import UserError
 
 
 def write_bytes(path: str | os.PathLike[str], data: bytes) -> None:
-    """Write a file atomically: readers see the old file or the whole new one.
-
-    Args:
-        path: File to write; its folder must exist.
-        data: Its content.
-    """
+    """Write a file atomically: readers see the old file or the whole new one."""
     path = Path(path)
     # The same folder, because os.replace is atomic only within one file system.
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
@@ -29,13 +24,7 @@ def write_bytes(path: str | os.PathLike[str], data: bytes) -> None:
 
 
 def write_json(path: str | os.PathLike[str], data: Any) -> None:
-    """Write a JSON file atomically.
-
-    NumPy scalars and arrays become numbers and lists.
-
-    Args:
-        path: File to write; its folder must exist.
-        data: What to write.
+    """Write a JSON file atomically; NumPy scalars and arrays are numbers and lists.
 
     Raises:
         ValueError: If a number is not finite (JSON has no NaN).
@@ -73,12 +62,7 @@ def read_json(path: str | os.PathLike[str]) -> Any:
 
 
 def check_folder(folder: Path, expected: dict[str, Any]) -> None:
-    """Raises a `ValueError` if a folder holds anything but a comparison.
-
-    Args:
-        folder: The output folder.
-        expected: The `identity` of the comparison.
-    """
+    """Raise a `UserError` if a folder holds anything but the expected comparison."""
     if not folder.exists():
         return
     if not folder.is_dir():
@@ -95,12 +79,12 @@ def check_folder(folder: Path, expected: dict[str, Any]) -> None:
     held = read_json(path)
     if not isinstance(held, dict):
         held = {"task": held}
-    wanted, found = _leaves(expected), _leaves(held)
-    differing = [key for key in wanted if found.get(key) != wanted[key]]
+    ours, theirs = _leaves(expected), _leaves(held)
+    differing = [key for key in ours if theirs.get(key) != ours[key]]
     if differing:
         here, there = (
             ", ".join(f"{key}={values.get(key)}" for key in differing)
-            for values in (wanted, found)
+            for values in (ours, theirs)
         )
         raise UserError(
             "The output folder (--output) must be new, empty, or hold the same "
@@ -111,7 +95,7 @@ def check_folder(folder: Path, expected: dict[str, Any]) -> None:
 
 def _leaves(values: dict[str, Any]) -> dict[str, Any]:
     """The settings within settings, by their own names."""
-    found: dict[str, Any] = {}
+    leaves: dict[str, Any] = {}
     for key, value in values.items():
-        found |= _leaves(value) if isinstance(value, dict) else {key: value}
-    return found
+        leaves |= _leaves(value) if isinstance(value, dict) else {key: value}
+    return leaves

@@ -1,11 +1,10 @@
 """Figures of a comparison: learning, accuracy, robustness, cost and the trade-off."""
 
 import io
-import itertools
 import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import matplotlib
 import numpy as np
@@ -16,50 +15,23 @@ from matplotlib.ticker import MaxNLocator
 from PIL import Image
 
 from keras_stt.experiments.reports.files import write_bytes
+from keras_stt.experiments.reports.looks import COLORS as COLORS
+from keras_stt.experiments.reports.looks import Look, looks
 from keras_stt.experiments.reports.results import (
-    Measure,
     Results,
     check,
     entry,
-    found,
     measures,
     quality_of,
     ranked,
+    summary_of,
     task_of,
     values,
     variants,
 )
+from keras_stt.experiments.reports.tasks import Measure
 
 Options = dict[str, Any]
-
-
-class Look(NamedTuple):
-    """How a mixer is drawn, in every figure."""
-
-    color: str
-    marker: str
-    line: Any = "-"
-
-
-#: The look of each mixer. Synthesizers have hues and solid lines, what they are
-#: compared with has dark and grey tones and broken lines. Any two colours differ by
-#: 25 or more in CIELAB, also as seen with protanopia, deuteranopia and tritanopia.
-COLORS: dict[str, Look] = {
-    "stt-dense": Look("#1E4CD8", "o"),
-    "stt-random": Look("#F1A212", "s"),
-    "stt-factorized-dense": Look("#31BEFF", "D"),
-    "stt-factorized-random": Look("#C9510E", "^"),
-    "stt-mixture": Look("#099359", "P"),
-    "stt-mixture-dot": Look("#9F53AD", "X"),
-    "mha": Look("#111111", "v", (0, (6, 1.5))),
-    "axial-mha": Look("#505050", ">", (0, (3, 1.5))),
-    "depthwise-conv": Look("#552500", "*", (0, (5, 1.5, 1, 1.5))),
-    "none": Look("#ADADAD", "p", (0, (1, 1.2))),
-}
-_MORE = (
-    *(Look("#E0218A", "h"), Look("#8A9A00", "8"), Look("#00A39B", "d")),
-    *(Look("#7A0019", "<"), Look("#8C7BFF", "H")),
-)
 
 INK, MUTED = "#22262B", "#69707A"
 STYLE = {
@@ -87,27 +59,11 @@ STYLE = {
 # Seven inches at 700 pixels show 8.5 points as 12 pixels; PNGs have twice as many.
 _INCHES, _LINED_HEIGHT, _DPI = 7.0, 3.7, 200
 # Stars look smaller than other markers of their size, diamonds larger.
-_SIZES = {"*": 1.6, "D": 0.85}
-
-
-def looks(results: Results) -> dict[str, Look]:
-    """The look of every variant of the results; unknown ones get further looks.
-
-    A captioner looks like the mixer that its encoder and decoder share.
-    """
-    more = itertools.cycle(_MORE)
-    shared = {f"{mixer}+{mixer}": look for mixer, look in COLORS.items()}
-    known = COLORS | shared
-    return {variant: known.get(variant) or next(more) for variant in variants(results)}
+_MARKER_SCALES = {"*": 1.6, "D": 0.85}
 
 
 def write_figures(results: Results, folder: str | os.PathLike[str]) -> list[Path]:
-    """Write every figure for which there is data as a PNG.
-
-    Args:
-        results: Results of schema 1 (see `keras_stt.experiments.reports.results`), also
-            partial ones.
-        folder: Where to write; made if it is missing.
+    """Write every figure for which there is data as a PNG, also of partial results.
 
     Returns:
         The files: `accuracy.png`, `learning.png`, `robustness.png`, `cost.png` and
@@ -128,7 +84,12 @@ def write_figures(results: Results, folder: str | os.PathLike[str]) -> list[Path
 
 def write_figure(figure: Figure, path: Path) -> None:
     """Write a figure as a PNG, whole or not at all."""
-    write_bytes(path, _png(figure))
+    raw, packed = io.BytesIO(), io.BytesIO()
+    figure.savefig(raw, format="png", dpi=_DPI)
+    # A palette makes the file a third as large, and nobody sees the difference.
+    image = Image.open(raw).convert("RGB").quantize(256, dither=Image.Dither.NONE)
+    image.save(packed, format="png", optimize=True)
+    write_bytes(path, packed.getvalue())
 
 
 def accuracy(results: Results) -> Figure | None:
@@ -142,12 +103,11 @@ def accuracy(results: Results) -> Figure | None:
     for row, variant in enumerate(order):
         runs, color = _runs(results, variant, measure), looks(results)[variant].color
         left.barh(row, runs.mean(), 0.56, color=color)
-        text = measure.text(found(results, variant, measure))
+        text = measure.text(summary_of(results, variant, measure))
         left.text(runs.mean(), row, f" {text}", va="center_baseline")
         tick: Options = {"fmt": "|", "ms": 14, "mew": 2, "elinewidth": 8}
         tick |= {"color": color, "ecolor": (color, 0.25), "zorder": 1.8}
-        std = runs.std(ddof=min(1, len(runs) - 1))
-        right.errorbar(runs.mean(), row, xerr=std, **tick)
+        right.errorbar(runs.mean(), row, xerr=_spread(runs), **tick)
         right.plot(runs, [row] * len(runs), "o", color=color, mec="white")
     left.set_xlim(0, left.dataLim.xmax * 1.6 or 1)
     classes = len(results.get("dataset", {}).get("class_names", []))
@@ -166,24 +126,23 @@ def accuracy(results: Results) -> Figure | None:
 
 def learning(results: Results) -> Figure | None:
     """Loss and accuracy per epoch: mean lines, bands from lowest to highest seed."""
-    losses = _curves(results, "loss")
-    shares = _curves(results, "accuracy")
-    if not losses or not shares:
+    losses, accuracies = _curves(results, "loss"), _curves(results, "accuracy")
+    if not losses or not accuracies:
         return None
     figure, (left, right) = _lined()
     ends = {}
     for variant, look in looks(results).items():
         if variant in losses:
             _line(left, losses[variant].T, look)
-        if variant in shares:
-            ends[variant] = _line(right, 100 * shares[variant].T, look)
+        if variant in accuracies:
+            ends[variant] = _line(right, 100 * accuracies[variant].T, look)
     left.set(title="Training loss", ylabel="Cross-entropy (nats)")
     right.set(title="Accuracy, training images", ylabel="Training accuracy (%)")
     for axes in (left, right):
         axes.set_xlabel("Epoch")
         axes.xaxis.set_major_locator(MaxNLocator(8, integer=True, min_n_ticks=1))
         axes.yaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10]))
-    legend(right, _best_first(ends), looks(results))
+    legend(right, sorted(ends, key=ends.__getitem__, reverse=True), looks(results))
     return figure
 
 
@@ -212,25 +171,23 @@ def robustness(results: Results) -> Figure | None:
     left.set(ylabel="Accuracy on test images (%)", ylim=(0, None))
     right.set(title="FGSM, one signed gradient step")
     right.set_xlabel("Step ε (255ths of the pixel range)")
-    legend(right, _best_first(ends), looks(results))
+    legend(right, sorted(ends, key=ends.__getitem__, reverse=True), looks(results))
     return figure
 
 
 def cost(results: Results) -> Figure | None:
     """Bars of training-step time, inference time and peak memory."""
     names = list(dict.fromkeys([*ranked(results), *variants(results)]))
-    columns = {
-        measure: values(results, measure) for measure in measures(results, "cost")
-    }
-    shown = [measure for measure in columns if columns[measure]]
-    order = [name for name in names if any(name in columns[key] for key in shown)]
+    costs = {measure: values(results, measure) for measure in measures(results, "cost")}
+    shown = [measure for measure in costs if costs[measure]]
+    order = [name for name in names if any(name in costs[key] for key in shown)]
     if not order:
         return None
     figure, panels = side_by_side(order, [1] * len(shown), 0.27)
     for axes, measure in zip(panels, shown, strict=True):
         for row, variant in enumerate(order):
-            value = columns[measure].get(variant, 0.0)
-            text = measure.text(found(results, variant, measure))
+            value = costs[measure].get(variant, 0.0)
+            text = measure.text(summary_of(results, variant, measure))
             axes.barh(row, value, 0.56, color=looks(results)[variant].color)
             axes.text(value, row, f" {text}", va="center_baseline", size=8)
         thing = "caption" if measure.name == "caption_ms" else "batch"
@@ -253,12 +210,10 @@ def trade_off(results: Results) -> Figure | None:
     axes = figure.add_subplot()
     figure.subplots_adjust(0.085, 0.13, 0.7, 0.91)
     for variant, point in points.items():
-        color, marker, _ = looks(results)[variant]
-        dot: Options = {"color": color, "mec": "white", "elinewidth": 4}
-        dot |= {"fmt": marker, "ms": 8 * _SIZES.get(marker, 1.0)}
-        runs = _runs(results, variant, up)
-        std = runs.std(ddof=min(1, len(runs) - 1))
-        axes.errorbar(*point, std, ecolor=(color, 0.3), **dot)
+        look = looks(results)[variant]
+        bar: Options = {"elinewidth": 4, "ecolor": (look.color, 0.3)}
+        bar |= {"linestyle": "none", "color": look.color, **_dot(look, 8)}
+        axes.errorbar(*point, _spread(_runs(results, variant, up)), **bar)
     axes.set_title("Quality for the work done: the upper left is better")
     axes.set(xlabel=_capital(along.label), ylabel=_capital(up.label))
     axes.margins(0.12, 0.12)
@@ -267,7 +222,7 @@ def trade_off(results: Results) -> Figure | None:
 
 
 def _short(name: str) -> str:
-    return name if len(name) <= 22 else f"{name[:21]}…"
+    return name if len(name) <= 23 else f"{name[:21]}…"
 
 
 def _capital(text: str) -> str:
@@ -308,74 +263,57 @@ def _lined(sharey: bool = False) -> Any:
 
 def _runs(results: Results, variant: str, measure: Measure) -> np.ndarray:
     """The runs of a measure in the shown unit; empty where it is missing."""
-    runs = (found(results, variant, measure) or {}).get("runs", [])
+    runs = (summary_of(results, variant, measure) or {}).get("runs", [])
     return measure.scale * np.array(runs, dtype=float)
 
 
+def _spread(runs: np.ndarray) -> float:
+    """Standard deviation between the runs; 0 for a single one."""
+    return float(runs.std(ddof=1)) if len(runs) > 1 else 0.0
+
+
+def _dot(look: Look, size: float) -> Options:
+    size *= _MARKER_SCALES.get(look.marker, 1.0)
+    return {"marker": look.marker, "markersize": size, "markeredgecolor": "white"}
+
+
 def _curves(results: Results, key: str) -> dict[str, np.ndarray]:
-    """Curves `(seeds, epochs)` by variant; seeds that are under way are left out."""
-    found = {}
+    """Curves `(seeds, epochs)` by variant; unfinished seeds are left out."""
+    curves_of = {}
     for variant in variants(results):
         histories = entry(results, variant).get("history") or []
         curves = [seed.get(key) or [] for seed in histories]
         if longest := max(map(len, curves), default=0):
             whole = [curve for curve in curves if len(curve) == longest]
-            found[variant] = np.array(whole, dtype=float)
-    return found
+            curves_of[variant] = np.array(whole, dtype=float)
+    return curves_of
 
 
 def _line(axes: Axes, runs: Any, look: Look, x: Any = None) -> float:
-    """Draw the mean of the runs at each x in a band from low to high; its end."""
+    """Draw a line of means in a band from low to high; return where the line ends."""
     x = np.arange(1, len(runs) + 1) if x is None else x
     low, mean, high = (
         np.array([reduce(seeds) for seeds in runs])
         for reduce in (np.min, np.mean, np.max)
     )
     axes.fill_between(x, low, high, color=look.color, alpha=0.13, linewidth=0)
-    size = 5 * _SIZES.get(look.marker, 1.0)
-    dot: Options = {"marker": look.marker, "markersize": size, "mec": "white"}
-    axes.plot(x, mean, color=look.color, linestyle=look.line, **dot)
+    axes.plot(x, mean, color=look.color, linestyle=look.line, **_dot(look, 5))
     return float(mean[-1])
 
 
 def legend(
     axes: Axes,
     order: Iterable[str],
-    style: Mapping[str, Look],
+    look_of: Mapping[str, Look],
     notes: Mapping[str, str] | None = None,
     title: str | None = None,
 ) -> None:
-    """Names lines or points in a legend to the right of a panel.
-
-    Args:
-        axes: The panel, with room on its right.
-        order: The names, from the top.
-        style: The look of each name.
-        notes: What follows a name, for those that have something.
-        title: Title of the legend.
-    """
+    """Put a legend to the right of a panel, with notes after some of the names."""
     handles = []
     for name in order:
-        color, marker, line = style[name]
-        size = 5 * _SIZES.get(marker, 1.0)
-        label = _short(name) + (notes or {}).get(name, "")
-        dot: Options = {"marker": marker, "markersize": size, "mec": "white"}
-        handles.append(Line2D([], [], color=color, linestyle=line, label=label, **dot))
+        look, label = look_of[name], _short(name) + (notes or {}).get(name, "")
+        line: Options = {"color": look.color, "linestyle": look.line, "label": label}
+        handles.append(Line2D([], [], **line, **_dot(look, 5)))
     where: Options = {"loc": "center left", "bbox_to_anchor": (1.03, 0.5)}
-    look: Options = {"frameon": False, "fontsize": 8, "handlelength": 2.6}
-    axes.legend(handles=handles, title=title, borderaxespad=0, **where, **look)
-
-
-def _best_first(ends: Mapping[str, float]) -> list[str]:
-    """Names by the value where their line ends, the highest first."""
-    return sorted(ends, key=lambda name: -ends[name])
-
-
-def _png(figure: Figure) -> bytes:
-    raw = io.BytesIO()
-    figure.savefig(raw, format="png", dpi=_DPI)
-    # A palette makes the file a third as large, and nobody sees the difference.
-    image = Image.open(raw).convert("RGB").quantize(256, dither=Image.Dither.NONE)
-    packed = io.BytesIO()
-    image.save(packed, format="png", optimize=True)
-    return packed.getvalue()
+    font: Options = {"frameon": False, "fontsize": 8, "handlelength": 2.6}
+    axes.legend(handles=handles, title=title, borderaxespad=0, **where, **font)

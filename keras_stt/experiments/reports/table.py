@@ -1,129 +1,141 @@
-"""A comparison as text: tables, the verdict, and what the numbers do not show."""
+"""A comparison as text: tables, notes and the verdict."""
 
 import math
 import textwrap
+from collections.abc import Sequence
+from typing import Any
+
+from tabulate import SEPARATING_LINE, tabulate
 
 from keras_stt.experiments.reports.results import (
-    MISSING,
-    Measure,
     Results,
     check,
-    found,
+    difference,
+    entry,
     measures,
     quality_of,
     ranked,
     seeds_done,
+    summary_of,
     task_of,
     values,
     variants,
 )
+from keras_stt.experiments.reports.tasks import MISSING, Measure
 
 WIDTH = 120
 
-
-#: What a terminal has no room for; Markdown and the report have all.
-_WIDE = ("bleu_1", "bleu_2", "bleu_3", "exact_match", "unseen_", "inference_ms")
-_KEPT = ("unseen_cider", "unseen_correct")
+# Columns of captioners that a terminal has no room for.
+_WIDE = {
+    *("bleu_1", "bleu_2", "bleu_3", "exact_match", "inference_ms"),
+    *(f"unseen_bleu_{n}" for n in (1, 2, 3, 4)),
+    *("unseen_rouge_l", "unseen_exact_match"),
+}
 
 
 def columns(results: Results, brief: bool = False) -> list[Measure]:
-    """The columns of a table behind the variant's name.
-
-    Qualities that no variant has are left out: those that only some data sets know.
-
-    Args:
-        results: Results of schema 1.
-        brief: Whether to leave out what a terminal has no room for.
-    """
-    shown = ("accuracy", "noise", "fgsm", "caption", "unseen", "size", "cost")
-    found = [
-        measure
-        for measure in measures(results, *shown)
-        if measure.group not in ("caption", "unseen") or values(results, measure)
-    ]
-    if not brief or task_of(results).choices == "mixers":
-        return found
-    return [m for m in found if m.name in _KEPT or not m.name.startswith(_WIDE)]
+    """The columns of a table after the variant's name; a terminal's are brief."""
+    shown = measures(results, "accuracy", "noise", "fgsm")
+    # Some data sets do not have all qualities of captions.
+    captions = measures(results, "caption", "unseen")
+    shown += [measure for measure in captions if values(results, measure)]
+    shown += measures(results, "size", "cost")
+    if brief and captions:
+        return [measure for measure in shown if measure.name not in _WIDE]
+    return shown
 
 
 def terminal_table(results: Results) -> str:
     """The comparison as aligned plain text of at most 120 columns.
 
-    One row per variant in the order of the settings, two lines of headings, and notes
-    below: what the numbers are, and what is unfinished. The best test accuracy
-    carries a star. Works on partial results.
-
-    Args:
-        results: Results of schema 1 (see `keras_stt.experiments.reports.results`).
-
-    Returns:
-        The text, without a newline at its end.
+    One row per variant in the order of the settings, the best with a star, and notes
+    below: what the numbers are, and what is unfinished. Works on partial results.
     """
-    noun, shown = task_of(results).noun, columns(results, brief=True)
-    heads = [["", *(column.heading[0] for column in shown)]]
-    heads.append([noun, *(column.heading[1] for column in shown)])
-    rows = _cells(results, "±", "{}*", shown)
-    # A column for the star keeps the digits of starred and other rows aligned.
-    for row in (*heads, *rows):
-        row[1] = row[1] if row[1].endswith("*") else row[1] + " "
-    lines = _align([*heads, *rows])
-    rule = "-" * max(map(len, lines))
-    lines = [rule, *lines[:2], rule, *lines[2:], rule]
-    for note in notes(results):
-        lines.extend(_wrap(note))
-    return "\n".join(lines)
+    shown = columns(results, brief=True)
+    headings = [task_of(results).noun, *(column.heading for column in shown)]
+    rows = _rows(results, shown, "±", "{}*")
+    table = plain_table(headings, rows)
+    excess = max(map(len, table.splitlines())) - WIDTH
+    if excess > 0:
+        # Names, the only cells that can be long, go over several lines.
+        longest = max(10, max(len(row[0]) for row in rows) - excess)
+        rows = [[textwrap.fill(name, longest), *cells] for name, *cells in rows]
+        table = plain_table(headings, rows)
+    return "\n".join([table, "", *map(wrapped, notes(results))])
 
 
 def markdown_table(results: Results) -> str:
-    """The comparison as a Markdown table, the best test accuracy in bold.
+    """The comparison as Markdown: a table, the best in bold, and notes."""
+    shown = columns(results)
+    headings = [task_of(results).noun, *(column.label for column in shown)]
+    table = pipe_table(headings, _rows(results, shown, " ± ", "**{}**"))
+    return f"{table}\n\n{' '.join(notes(results, 'Bold'))}\n"
 
-    Args:
-        results: Results of schema 1 (see `keras_stt.experiments.reports.results`).
 
-    Returns:
-        The table and one paragraph of notes, with a newline at the end.
-    """
-    heads = [task_of(results).noun, *map(_heading, columns(results))]
-    lines = [_pipes(heads), _pipes([":--", *("--:" for _ in heads[1:])])]
-    rows = _cells(results, " ± ", "**{}**", columns(results))
-    lines += [_pipes(row) for row in rows]
-    return "\n".join([*lines, "", " ".join(notes(results, "Bold")), ""])
+Cells = Sequence[str]
+
+
+def plain_table(headings: Cells, rows: Sequence[Cells]) -> str:
+    """A table for a terminal: names to the left, numbers to the right."""
+    # As headings of `tabulate`, they would make every column two letters wider.
+    lines = [headings, SEPARATING_LINE, *rows]
+    return tabulate(lines, tablefmt="simple", **_alignment(headings))
+
+
+def pipe_table(headings: Cells, rows: Sequence[Cells]) -> str:
+    """The same in Markdown."""
+    rows = [[cell.replace("|", "\\|") for cell in row] for row in rows]
+    return tabulate(rows, headings, tablefmt="pipe", **_alignment(headings))
+
+
+def wrapped(text: str) -> str:
+    """A note on lines that a terminal has room for."""
+    return textwrap.fill(text, WIDTH, break_on_hyphens=False)
+
+
+def _alignment(headings: Cells) -> dict[str, Any]:
+    align = ["left", *["right"] * (len(headings) - 1)]
+    return {"disable_numparse": True, "colalign": align}
 
 
 def notes(results: Results, star: str = "*") -> list[str]:
-    """Sentences that belong under a table, the last ones on what is unfinished.
-
-    Args:
-        results: Results of schema 1.
-        star: How the best test accuracy is marked.
-    """
+    """Sentences that belong under a table in which `star` marks the best."""
     settings = results.get("settings", {})
     seeds = settings.get("seeds", [])
     names = ", ".join(map(str, seeds))
-    over = (
+    spread = (
         f"mean ± standard deviation over {len(seeds)} seeds ({names})"
         if len(seeds) > 1
         else f"one seed ({names}), so without a spread"
     )
-    batch = settings.get("batch_size")
-    medians = f"medians per batch{f' of {batch}' if batch else ''}{_where(results)}"
-    if task_of(results).choices == "mixers":
+    conditions = {
+        "of": settings.get("batch_size"),
+        "on": results.get("device", {}).get("name"),
+        "with": results.get("backend"),
+    }
+    medians = " ".join(
+        ["medians per batch", *(f"{key} {x}" for key, x in conditions.items() if x)]
+    )
+    shown = columns(results)
+    if task_of(results).noun == "mixer":
         lines = [
-            f"Accuracies in %: {over}.",
+            f"Accuracies in %: {spread}.",
             "Noise is Gaussian, its standard deviation in units of the [0, 1] pixel "
             "range; FGSM is one signed gradient step.",
             f"Multiply-adds (MACs) are per image, times are {medians}.",
         ]
     else:
         lines = [
-            f"Qualities of captions: {over}.",
+            f"Qualities of captions: {spread}.",
             "CIDEr is on a scale from 0 to 10, BLEU and ROUGE-L from 0 to 1, all of "
             "the whole test split against all references.",
             f"Times are {medians}; those of a caption are per caption.",
         ]
+        if any(column.group == "unseen" for column in shown):
+            lines.append("Unseen: scenes with combinations that training never showed.")
     if ranked(results):
         lines.append(f"{star}: best {quality_of(results).title}.")
-    if any(MISSING in row for row in _cells(results, "", "{}", columns(results))):
+    if any(MISSING in row for row in _rows(results, shown, "", "{}")):
         lines.append(f"{MISSING}: not measured.")
     return lines + unfinished(results)
 
@@ -131,17 +143,17 @@ def notes(results: Results, star: str = "*") -> list[str]:
 def unfinished(results: Results) -> list[str]:
     """One sentence on what is still missing, or nothing if all is there."""
     wanted = len(results.get("settings", {}).get("seeds", []))
-    done = {mixer: seeds_done(results, mixer) for mixer in variants(results)}
-    some = [
-        f"`{mixer}` has {count} of {wanted} seeds"
-        for mixer, count in done.items()
+    done = {name: seeds_done(results, name) for name in variants(results)}
+    missing = [
+        f"`{name}` has {count} of {wanted} seeds"
+        for name, count in done.items()
         if 0 < count < wanted
     ]
-    none = [f"`{mixer}`" for mixer, count in done.items() if not count]
-    if none:
-        some.append(f"no result yet of {', '.join(none)}")
-    if some:
-        return [f"Unfinished: {'; '.join(some)}."]
+    without = [f"`{name}`" for name, count in done.items() if not count]
+    if without:
+        missing.append(f"no result yet of {', '.join(without)}")
+    if missing:
+        return [f"Unfinished: {'; '.join(missing)}."]
     return [] if results.get("finished") else ["Unfinished: measures are missing."]
 
 
@@ -150,116 +162,49 @@ def verdict(results: Results) -> str:
 
     The lead is over the task's baseline, or over the second where the baseline is best
     or missing. The spread of a difference is the root of the sum of the two squared
-    standard deviations between seeds.
-
-    Args:
-        results: Results of schema 1, also partial ones.
-
-    Returns:
-        One sentence; names of variants stand in backticks.
+    standard deviations between seeds. Names of variants are in backticks.
     """
     order, task, quality = ranked(results), task_of(results), quality_of(results)
     if not order:
         return f"No {quality.title} has been measured yet."
-    best, reached = order[0], {name: _text(results, name) for name in order}
+    unit = f" {quality.unit}" if quality.unit else ""
+    reached = {
+        name: quality.text(summary_of(results, name, quality)) + unit for name in order
+    }
+    best = order[0]
     if len(order) == 1:
         return f"`{best}`, the only {task.noun} measured, reaches {reached[best]}."
     rival = task.baseline if task.baseline in order[1:] else order[1]
-    pair = [found(results, name, quality) or {} for name in (best, rival)]
-    lead = quality.scale * (pair[0]["mean"] - pair[1]["mean"])
+    lead = difference(results, best, rival)
     points = " points" if quality.unit == "%" else ""
-    now = "So far, " if unfinished(results) else ""
-    start = (
-        f"{now}`{best}` has the best {quality.title} of {len(order)} {task.noun}s, "
-        f"{reached[best]}: {quality.number(lead)}{points} above `{rival}` "
-        f"({reached[rival]})"
+    text = (
+        f"{'So far, ' if unfinished(results) else ''}`{best}` has the best "
+        f"{quality.title} of {len(order)} {task.noun}s, {reached[best]}: "
+        f"{quality.number(lead)}{points} above `{rival}` ({reached[rival]})"
     )
-    if any(len(each["runs"]) < 2 for each in pair):
-        return f"{start}, with too few seeds to know the spread."
-    spread = quality.scale * math.hypot(*(each["std"] for each in pair))
-    times = "more than twice" if lead > 2 * spread else "more than"
+    pair = [entry(results, name)[quality.name] for name in (best, rival)]
+    if any(len(summary["runs"]) < 2 for summary in pair):
+        return f"{text}, with too few seeds to know the spread."
+    spread = quality.scale * math.hypot(*(summary["std"] for summary in pair))
     if lead <= spread:
         times = "within"
-    return f"{start}, {times} the spread between seeds ({quality.number(spread)})."
+    else:
+        times = "more than twice" if lead > 2 * spread else "more than"
+    return f"{text}, {times} the spread between seeds ({quality.number(spread)})."
 
 
-def _text(results: Results, variant: str) -> str:
-    quality = quality_of(results)
-    unit = f" {quality.unit}" if quality.unit else ""
-    return quality.text(found(results, variant, quality)) + unit
-
-
-#: What the numbers of a comparison do not show.
-LIMITS = (
-    "A margin of less than twice the spread between seeds is a hint, not a finding; "
-    "with one seed, nothing is known about chance.",
-    "The best is picked on the images that it is quoted on, which flatters its lead a "
-    "little.",
-    "One size of model and one training budget: others may change the order.",
-    "Where the best learning rate tried lies at an end of the range, a better one may "
-    "lie beyond.",
-    "Times and memory hold for this device, backend and batch size only. Multiply-adds "
-    "hold everywhere, and predict times poorly.",
-    "FGSM is a weak attack of one step, and noise one disturbance of many: neither "
-    "promises robustness.",
-    "BLEU, ROUGE-L and CIDEr count words shared with references: a true caption in "
-    "other words scores low.",
-    "`scenes` is drawn by a program: it says nothing about photographs.",
-    "STT here is this project's reading of a published abstract (arXiv 2201.01410); no "
-    "number of that paper is reproduced or contradicted.",
-)
-
-
-def _where(results: Results) -> str:
-    device = results.get("device", {}).get("name")
-    backend = results.get("backend")
-    return (f" on {device}" if device else "") + (f" with {backend}" if backend else "")
-
-
-def _cells(
-    results: Results, between: str, best: str, shown: list[Measure]
+def _rows(
+    results: Results, shown: list[Measure], separator: str, best: str
 ) -> list[list[str]]:
+    """The cells of a table; `best` formats the best quality."""
     check(results)
-    top, rows = ranked(results)[:1], []
-    for mixer in variants(results):
-        row = [column.text(found(results, mixer, column), between) for column in shown]
-        if mixer in top:
-            place = shown.index(quality_of(results))
-            row[place] = best.format(row[place])
-        rows.append([mixer, *row])
+    rows, quality, top = [], quality_of(results), ranked(results)[:1]
+    for name in variants(results):
+        cells = {
+            column: column.text(summary_of(results, name, column), separator)
+            for column in shown
+        }
+        if name in top:
+            cells[quality] = best.format(cells[quality])
+        rows.append([name, *cells.values()])
     return rows
-
-
-def _heading(column: Measure) -> str:
-    """The heading of a column on one line; disturbances keep their short one."""
-    title = column.title
-    if column.group in ("noise", "fgsm"):
-        title = " ".join(column.heading)
-    return f"{title} ({column.unit})" if column.unit else title
-
-
-def _pipes(cells: list[str]) -> str:
-    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
-
-
-def _align(rows: list[list[str]]) -> list[str]:
-    """Rows with equal columns: names to the left, numbers to the right."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    numbers = sum(widths[1:])
-    gap = 3
-    while gap > 1 and widths[0] + numbers + gap * (len(widths) - 1) > WIDTH:
-        gap -= 1
-    widths[0] = min(widths[0], WIDTH - numbers - gap * (len(widths) - 1))
-    lines = []
-    for name, *cells in rows:
-        if len(name) > widths[0]:
-            name = name[: widths[0] - 1] + "…"
-        aligned = [
-            cell.rjust(width) for cell, width in zip(cells, widths[1:], strict=True)
-        ]
-        lines.append((" " * gap).join([name.ljust(widths[0]), *aligned]).rstrip())
-    return lines
-
-
-def _wrap(text: str) -> list[str]:
-    return textwrap.wrap(text, WIDTH, subsequent_indent="  ")

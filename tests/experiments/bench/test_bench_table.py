@@ -2,9 +2,8 @@
 
 import pytest
 
-from keras_stt.experiments.bench.figures import LOOKS, write_figures
+from keras_stt.experiments.bench.figures import write_figures
 from keras_stt.experiments.bench.table import markdown_table, slopes, terminal_table
-from keras_stt.mixers import MIXERS
 
 pytestmark = pytest.mark.backend_free
 
@@ -82,6 +81,7 @@ def test_what_a_table_says(table):
         1
     ]
     assert failed.replace("|", " ").split()[1:6] == ["–"] * 5
+    text = " ".join(text.split())
     assert "mha at 32×32: out of memory." in text
     assert "Grid 8×8, batch 4" in text
     assert "Some CPU (2 cores)" in text
@@ -108,8 +108,3 @@ def test_one_grid_has_bars_and_no_slopes(tmp_path):
     one = results(TWO_GRIDS["rows"][:3])
     assert [path.name for path in write_figures(one, tmp_path)] == ["time.png"]
     assert "power" not in markdown_table(one)
-
-
-def test_all_that_can_be_measured_has_a_look():
-    assert set(LOOKS) == {"floor", *MIXERS}
-    assert len({(look.color, look.line) for look in LOOKS.values()}) == len(LOOKS)

@@ -21,11 +21,12 @@ from keras_stt.experiments.reports.files import read_json, write_json
 from keras_stt.experiments.reports.results import (
     TASKS,
     check,
-    found,
+    difference,
     measures,
     ranked,
     seeds_done,
     summary,
+    summary_of,
     variants,
 )
 
@@ -81,7 +82,7 @@ def test_every_measure_of_the_schema_is_described():
     for task in TASKS.values():
         assert all(name == measure.name for name, measure in task.measures.items())
         assert task.quality in task.measures
-    better = {name for name, measure in MEASURES.items() if measure.higher_is_better}
+    better = {name for name, measure in MEASURES.items() if measure.is_quality}
     assert better == {name for name in MEASURES if "accuracy" in name}
     assert [
         measure.strength for measure in measures(sample_results(), "noise", "fgsm")
@@ -118,8 +119,17 @@ def test_order_and_progress():
         if "test_accuracy" in entry
     }
     assert ranked(results) == sorted(means, key=means.get, reverse=True)
-    assert found(results, "none", MEASURES["parameters"]) is None
+    assert summary_of(results, "none", MEASURES["parameters"]) is None
     assert variants({}) == ranked({}) == []
+
+
+def test_a_difference_is_that_of_means_that_were_not_rounded():
+    # Shown as 55.8 and 58.5, whose difference would be 2.7.
+    results = sample_results(["mha", "none"])
+    for name, accuracy in (("mha", 0.58453), ("none", 0.5581)):
+        results["mixers"][name]["test_accuracy"] = summary([accuracy])
+    assert difference(results, "mha", "none") == pytest.approx(2.643)
+    assert difference(results, "none", "mha") == pytest.approx(-2.643)
 
 
 @pytest.mark.parametrize("other", [{}, {"schema": 2}, [], None])
@@ -219,7 +229,7 @@ def test_environment(backend):
     assert 1 <= made["device"]["count"] <= (os.cpu_count() or 1)
 
 
-def test_environment_tells_nothing_private():
+def test_environment_holds_nothing_private():
     text = json.dumps(environment("jax"))
     assert socket.gethostname() not in text
     assert str(Path.home()) not in text
