@@ -26,6 +26,8 @@ COLORS: dict[str, Look] = {
     "stt-factorized-random": Look("#C9510E", "^"),
     "stt-mixture": Look("#099359", "P"),
     "stt-mixture-dot": Look("#9F53AD", "X"),
+    "stt-depthwise": Look("#E4003A", "h"),
+    "stt-depthwise-synthesized": Look("#FF7FA8", "d"),
     "mha": Look("#111111", "v", (0, (6, 1.5))),
     "axial-mha": Look("#505050", ">", (0, (3, 1.5))),
     "depthwise-conv": Look("#552500", "*", (0, (5, 1.5, 1, 1.5))),
