@@ -99,7 +99,9 @@ class ImageCaptioner(CheckedInputs, keras.Model):
 
     >>> images, texts = np.random.rand(2, 32, 32, 3), ["A cat.", "Two dogs."]
     >>> words = keras_stt.models.learn_vocabulary(texts)
-    >>> captioner = keras_stt.models.ImageCaptioner((32, 32, 3), words, max_length=5)
+    >>> captioner = keras_stt.models.ImageCaptioner(
+    ...     (32, 32, 3), words, max_length=5, encoder_depth=1, decoder_depth=1
+    ... )
     >>> tokens = captioner.tokenize(texts)
     >>> Loss = keras.losses.SparseCategoricalCrossentropy
     >>> captioner.compile("adam", Loss(from_logits=True, ignore_class=0))

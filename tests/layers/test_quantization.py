@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from support import array, normal
 
-from keras_stt.layers import STT, STTBlock, STTCrossAttention
+from keras_stt.layers import STT, DepthwiseSTT, STTBlock, STTCrossAttention
 from keras_stt.mixers import AxialAttention, DynamicMixing, SelfAttention, TokenMLP
 from keras_stt.synthesizers import Mixture
 
@@ -32,15 +32,28 @@ LAYERS = {
     "axial": lambda: AxialAttention(4),
     "mlp": lambda: TokenMLP(),
     "dynamixer": lambda: DynamicMixing(4),
+    "depthwise": lambda: DepthwiseSTT(amplitude="synthesized", gate="silu"),
 }
+#: Their kind is there without them: once is enough.
+ONCE = ("axial", "dynamixer", "mlp", "stt")
 
 
 # Every layer in one mode, and one with all kinds of sublayers in every mode.
 @pytest.mark.parametrize(
     ("make", "mode"),
     [
-        *(pytest.param(LAYERS[name], "int8", id=name) for name in LAYERS),
-        pytest.param(LAYERS["nested"], "int4", id="nested-int4"),
+        *(
+            pytest.param(
+                LAYERS[name],
+                "int8",
+                id=name,
+                marks=pytest.mark.backend_free if name in ONCE else (),
+            )
+            for name in LAYERS
+        ),
+        pytest.param(
+            LAYERS["nested"], "int4", id="nested-int4", marks=pytest.mark.backend_free
+        ),
         pytest.param(LAYERS["block_mha"], "int4", id="block_mha-int4"),
         pytest.param(LAYERS["block"], "float8", id="block-float8"),
     ],
@@ -99,6 +112,7 @@ def test_quantizers_that_a_file_cannot_hold_are_an_error(tmp_path):
         model.save(tmp_path / "model.keras")
 
 
+@pytest.mark.backend_free
 @pytest.mark.parametrize("block_size", [-1, 4])
 def test_blocks_of_int4(block_size, tmp_path):
     inputs = keras.Input(IMAGE)

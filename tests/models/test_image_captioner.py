@@ -201,7 +201,9 @@ def test_the_dtype_policy_reaches_every_layer(tmp_path):
     np.testing.assert_allclose(array(again(data)), array(logits), rtol=1e-3, atol=1e-3)
 
 
-@pytest.mark.parametrize("mode", ["int8", "int4"])
+@pytest.mark.parametrize(
+    "mode", ["int8", pytest.param("int4", marks=pytest.mark.backend_free)]
+)
 def test_a_quantised_captioner_is_loaded(mode, tmp_path):
     model = captioner("stt-dense", "mha", "mha")
     data = {"image": images(), "tokens": tokens_of(TEXTS)[:, :-1]}

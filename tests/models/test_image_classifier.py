@@ -245,7 +245,9 @@ def test_keras_global_data_format_changes_nothing(stem):
     np.testing.assert_allclose(output, array(model(x)), rtol=1e-5, atol=1e-5)
 
 
-@pytest.mark.parametrize("mode", ["int8", "int4"])
+@pytest.mark.parametrize(
+    "mode", ["int8", pytest.param("int4", marks=pytest.mark.backend_free)]
+)
 def test_a_quantised_classifier_is_loaded(mode, tmp_path):
     model = randomize(image_classifier(SHAPE, 5, **SMALL), stddev=0.1)
     x = np.random.default_rng(0).random((2, *SHAPE)).astype("float32")

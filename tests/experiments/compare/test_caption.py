@@ -112,6 +112,8 @@ def test_pictures_report_and_tables_are_written(finished):
     assert "has the best CIDEr of 2 captioners" in verdict(results)
 
 
+# Classification shows it on every backend.
+@pytest.mark.backend_free
 def test_killed_and_started_again_ends_the_same(
     finished, tmp_path, scenes_dir, monkeypatch
 ):
