@@ -186,7 +186,7 @@ MAY_USE = {
     },
     "cli": ("mixers", *(f"experiments.{room}" for room in EXPERIMENTS)),
 }
-SHARED = ("arguments", "composite", "export", "typing", "untracked")
+SHARED = ("arguments", "composite", "export", "portable", "typing", "untracked")
 PACKAGE = Path(keras_stt.__path__[0])
 
 

@@ -12,6 +12,7 @@ from keras_stt import ops as stt_ops
 from keras_stt.export import export
 from keras_stt.layers.grid_layer import GridLayer
 from keras_stt.layers.stt import STT
+from keras_stt.portable import LayerNormalization, portable_activation
 from keras_stt.typing import Shape, Tensor
 
 _TWO_TENSORS = (
@@ -174,7 +175,7 @@ class STTBlock(GridLayer):
         hidden = max(1, round(channels * self.mlp_ratio))
         self.expand = keras.layers.Dense(
             hidden,
-            activation=self.activation,
+            activation=portable_activation(self.activation),
             dtype=self.policy_of("expand"),
             name="expand",
         )
@@ -200,7 +201,7 @@ class STTBlock(GridLayer):
             )
 
     def _norm(self, name: str, shape: Shape) -> keras.layers.Layer:
-        norm = keras.layers.LayerNormalization(
+        norm = LayerNormalization(
             epsilon=self.epsilon, dtype=self.policy_of(name), name=name
         )
         norm.build(shape)

@@ -11,6 +11,7 @@ from keras_stt import arguments
 from keras_stt import ops as stt_ops
 from keras_stt.export import export
 from keras_stt.layers.grid_layer import GridLayer
+from keras_stt.portable import portable_activation
 from keras_stt.typing import Shape, Tensor
 
 
@@ -102,7 +103,10 @@ class STTCrossAttention(GridLayer):
         self, units: int, name: str, activation: str | None = None
     ) -> keras.layers.Dense:
         return keras.layers.Dense(
-            units, activation=activation, dtype=self.policy_of(name), name=name
+            units,
+            activation=portable_activation(activation),
+            dtype=self.policy_of(name),
+            name=name,
         )
 
     def call(

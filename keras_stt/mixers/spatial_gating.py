@@ -7,6 +7,7 @@ from keras import ops
 
 from keras_stt.export import export
 from keras_stt.mixers.grid_mixer import GridMixer, grid_shape
+from keras_stt.portable import LayerNormalization, portable_activation
 from keras_stt.typing import Shape, Tensor
 
 
@@ -45,9 +46,10 @@ class SpatialGating(GridMixer):
         height, width, channels = self._fix_grid(input_shape)
         positions = height * width
         # Two layers for U and V, not one that is split: no copies of the halves.
-        self.gated = self._dense("gated", channels, channels, activation="gelu")
-        self.gate = self._dense("gate", channels, channels, activation="gelu")
-        self.norm = keras.layers.LayerNormalization(
+        gelu = portable_activation("gelu")
+        self.gated = self._dense("gated", channels, channels, activation=gelu)
+        self.gate = self._dense("gate", channels, channels, activation=gelu)
+        self.norm = LayerNormalization(
             epsilon=1e-6, dtype=self.policy_of("norm"), name="norm"
         )
         self.norm.build((None, None, channels))

@@ -9,6 +9,7 @@ from keras import ops
 from keras_stt import arguments
 from keras_stt.export import export
 from keras_stt.mixers.grid_mixer import GridMixer, grid_shape
+from keras_stt.portable import portable_activation
 from keras_stt.typing import Shape, Tensor
 
 
@@ -51,7 +52,8 @@ class TokenMLP(GridMixer):
         height, width, channels = self._fix_grid(input_shape)
         positions = height * width
         hidden_dim = self.hidden_dim or channels // 2
-        self.hidden = self._dense("hidden", positions, hidden_dim, activation="gelu")
+        gelu = portable_activation("gelu")
+        self.hidden = self._dense("hidden", positions, hidden_dim, activation=gelu)
         self.output_dense = self._dense("output", hidden_dim, positions)
 
     def call(self, inputs: Tensor) -> Tensor:

@@ -13,6 +13,7 @@ from keras_stt import arguments
 from keras_stt.composite import sublayer_policy
 from keras_stt.layers import PositionEmbedding, STTBlock
 from keras_stt.mixers import MIXERS
+from keras_stt.portable import LayerNormalization
 
 MixerChoice: TypeAlias = Any
 """A name in `MIXERS`, a layer as a template, or a function that makes a layer."""
@@ -93,7 +94,7 @@ def encode(
             stochastic_depth=stochastic_depth * index / max(1, depth - 1),
             **named(f"block_{index}"),
         )(x)
-    return keras.layers.LayerNormalization(epsilon=1e-6, **named("norm"))(x)
+    return LayerNormalization(epsilon=1e-6, **named("norm"))(x)
 
 
 def mixer_factory(

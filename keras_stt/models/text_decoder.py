@@ -9,6 +9,7 @@ import keras
 
 from keras_stt.composite import sublayer_policy
 from keras_stt.layers import PositionEmbedding, STTBlock
+from keras_stt.portable import LayerNormalization
 
 
 def text_decoder(
@@ -55,7 +56,7 @@ def text_decoder(
             cross_attention=make_cross_attention(),
             **named(f"block_{index}"),
         )(x, features, use_causal_mask=True)
-    x = keras.layers.LayerNormalization(epsilon=1e-6, **named("norm"))(x)
+    x = LayerNormalization(epsilon=1e-6, **named("norm"))(x)
     own = sublayer_policy(policy, "logits")
     own = own if own.quantization_mode else "float32"
     logits = keras.layers.Dense(num_tokens, dtype=own, name="logits")(x)

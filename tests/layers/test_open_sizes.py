@@ -7,32 +7,25 @@ file that is wrong at all others.
 import keras
 import numpy as np
 import pytest
+from onnx_files import MARKS, exported
 from support import array, normal, randomize
 
-from keras_stt.layers import STT
+from keras_stt.layers import STT, STTBlock
 from keras_stt.mixers import AxialAttention, SelfAttention
 
-onnxruntime = pytest.importorskip("onnxruntime")
 pytestmark = [
+    *MARKS,
     pytest.mark.skipif(
         keras.backend.backend() != "torch", reason="other backends need fixed sizes"
     ),
-    # PyTorch's exporter on its own future.
-    pytest.mark.filterwarnings("ignore::DeprecationWarning"),
-    pytest.mark.filterwarnings("ignore::FutureWarning"),
-    pytest.mark.filterwarnings("ignore::UserWarning"),
-    pytest.mark.filterwarnings("ignore::torch.jit.TracerWarning"),
 ]
 
 
-def exported(inputs, outputs, folder):
+def model_and_file(inputs, outputs, folder):
     """A model and its ONNX file as a function."""
     model = randomize(keras.Model(inputs, outputs))
     model([np.ones([size or 2 for size in i.shape], "float32") for i in model.inputs])
-    model.export(str(folder / "model.onnx"), format="onnx", verbose=False)
-    session = onnxruntime.InferenceSession(folder / "model.onnx")
-    names = [each.name for each in session.get_inputs()]
-    return model, lambda *x: session.run(None, dict(zip(names, x, strict=True)))[0]
+    return model, exported(model, folder)
 
 
 @pytest.mark.parametrize(
@@ -45,11 +38,17 @@ def exported(inputs, outputs, folder):
         (STT(4, synthesizer="factorized_dense"), (3, 6, 8), [(2, 3, 6)]),
         (AxialAttention(4), (3, 5, 8), [(1, 3, 5), (2, 3, 5)]),
         (SelfAttention(4), (None, None, 8), [(1, 3, 5), (2, 4, 5)]),
+        (STTBlock(), (3, 5, 8), [(1, 3, 5), (2, 3, 5)]),
+        (
+            STTBlock(STT(4, synthesizer="dot_product")),
+            (None, None, 8),
+            [(2, 5, 3), (3, 1, 7)],
+        ),
     ],
 )
 def test_layers(layer, shape, sizes, tmp_path):
     inputs = keras.Input(shape)
-    model, run = exported(inputs, layer(inputs), tmp_path)
+    model, run = model_and_file(inputs, layer(inputs), tmp_path)
     for size in sizes:
         x = normal(*size, 8)
         np.testing.assert_allclose(run(x), array(model(x)), atol=1e-4)
@@ -58,7 +57,7 @@ def test_layers(layer, shape, sizes, tmp_path):
 def test_a_mask(tmp_path):
     inputs, mask = keras.Input((None, None, 8)), keras.Input((None, None))
     layer = STT(4, synthesizer="dot_product")
-    model, run = exported([inputs, mask], layer(inputs, mask=mask), tmp_path)
+    model, run = model_and_file([inputs, mask], layer(inputs, mask=mask), tmp_path)
     for size in [(2, 5, 3), (3, 1, 7)]:
         x, valid = normal(*size, 8), (normal(*size, seed=1) > 0).astype("float32")
-        np.testing.assert_allclose(run(x, valid), array(model([x, valid])), atol=1e-4)
+        np.testing.assert_allclose(run([x, valid]), array(model([x, valid])), atol=1e-4)
