@@ -267,8 +267,3 @@ def resolve_modes(
             f"Received: {name}={tuple(axes)}"
         )
     return tuple(axis - first + 1 for axis in resolved)
-
-
-def check_positive(name: str, value: Any) -> None:
-    """Raises a `ValueError` unless the value is a positive integer."""
-    positive_integer(name, value)

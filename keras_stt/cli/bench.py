@@ -20,7 +20,7 @@ from keras_stt.cli.command import (
 from keras_stt.experiments.bench.settings import BenchSettings
 
 #: What the command needs in addition to Keras.
-BENCH_PACKAGES = ("matplotlib", "PIL", "tqdm")
+BENCH_PACKAGES = ("matplotlib", "PIL", "tabulate", "tqdm")
 
 
 def bench(

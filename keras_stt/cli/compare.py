@@ -27,7 +27,9 @@ if TYPE_CHECKING:
     from keras_stt.experiments.compare.comparison import Comparison
 
 #: What the commands need in addition to Keras.
-COMPARE_PACKAGES = ("matplotlib", "PIL", "pycocoevalcap", "tqdm")
+COMPARE_PACKAGES = (
+    *("jinja2", "matplotlib", "PIL", "pycocoevalcap", "tabulate", "tqdm"),
+)
 
 #: What they need to read data sets that are not a folder.
 DATASET_PACKAGES = ("importlib_resources", "tensorflow", "tensorflow_datasets")

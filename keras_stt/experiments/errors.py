@@ -1,4 +1,4 @@
-"""What the user can put right: bad input, told apart from defects."""
+"""Errors that the user can fix: bad input, as opposed to defects."""
 
 from __future__ import annotations
 

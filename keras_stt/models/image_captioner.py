@@ -309,7 +309,7 @@ class ImageCaptioner(CheckedInputs, keras.Model):
         return captions
 
     def _generator(self, max_length: int, beam_size: int) -> TextGenerator:
-        """The compiled search, made anew when layers have got other variables.
+        """The compiled search, made again when layers have other variables.
 
         That is what `quantize` and `enable_lora` do; TensorFlow would go on with the
         function it has traced.

@@ -83,7 +83,7 @@ class TextGenerator(keras.Model):
             for token in self.excluded:
                 logits = ops.where(numbers == token, _NEVER, logits)
             gains = ops.reshape(ops.log_softmax(logits), (batch, K, V))
-            # A text that has ended goes on in one way, at no cost.
+            # A text that has ended continues in one way, at no cost.
             stay = ops.where(numbers == 0, 0.0, _NEVER)
             gains = ops.where(ops.expand_dims(ended, -1), stay, gains)
             total = ops.reshape(ops.expand_dims(scores, -1) + gains, (batch, K * V))

@@ -210,7 +210,7 @@ def tokenized(
 def token_accuracy(
     model: keras.Model, data: TokenizedImages, batch_size: int = 64
 ) -> float:
-    """Share of the words and ends of all captions that are told from those before.
+    """Share of the words and ends of captions that are predicted from those before.
 
     Args:
         model: A captioner.
@@ -232,9 +232,9 @@ def token_accuracy(
             "image": np.pad(pixels, [(0, missing), (0, 0), (0, 0), (0, 0)]),
             "tokens": np.pad(tokens[:, :-1], [(0, missing), (0, 0)]),
         }
-        told = np.argmax(model.predict_on_batch(inputs)[: len(tokens)], axis=-1)
+        predicted = np.argmax(model.predict_on_batch(inputs)[: len(tokens)], axis=-1)
         counted = tokens[:, 1:] != 0
-        right += int(np.sum((told == tokens[:, 1:]) & counted))
+        right += int(np.sum((predicted == tokens[:, 1:]) & counted))
         total += int(counted.sum())
     return right / total
 

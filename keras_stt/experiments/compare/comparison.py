@@ -1,4 +1,4 @@
-"""What the comparisons have in common: training, measures and files that go on.
+"""What the comparisons have in common: training, measures, and files to resume from.
 
 One builder, one recipe; only one part of the model changes, and each choice of it is a
 variant. The output folder holds
@@ -10,8 +10,8 @@ variant. The output folder holds
     results.json, *.png, report.html
 
 Every file is written whole or not at all, and what is there is not computed again: a
-comparison that was stopped goes on when it is started again. Asked for further variants
-or seeds besides those that are there, it trains the further ones only.
+comparison that was stopped resumes when it is started again. Asked for more variants or
+seeds than are there, it trains only the new ones.
 """
 
 from __future__ import annotations
@@ -254,7 +254,7 @@ class Comparison(ABC):
         known = files.read_json(path) if path.exists() else {}
         if set(known) >= set(settings.variant_names):
             return known
-        # All anew: times of two occasions do not compare.
+        # All of them again: times of two occasions do not compare.
         variants = [
             variant
             for variant in dict.fromkeys([*known, *settings.variant_names])

@@ -39,7 +39,7 @@ class Images:
 
     @property
     def targets(self) -> npt.NDArray[np.int32]:
-        """The labels: what the images are to be told by."""
+        """The labels: what is to be predicted from the images."""
         return self.labels
 
     def batch(
