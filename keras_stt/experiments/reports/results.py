@@ -51,8 +51,6 @@ from typing import Any
 from keras_stt.experiments.reports.tasks import TASKS, Measure, Summary, Task
 
 SCHEMA = 1
-NOISE_STRENGTHS = (0.05, 0.1, 0.2)
-FGSM_STRENGTHS = (2, 8)
 
 Results = dict[str, Any]
 
@@ -66,6 +64,11 @@ def measures(results: Results, *groups: str) -> list[Measure]:
     """The measures of the given groups in a task, in their order."""
     known = task_of(results).measures.values()
     return [measure for measure in known if measure.group in groups]
+
+
+#: σ of the noise, and ε of FGSM in 255ths, under which classifiers are tested.
+NOISE_STRENGTHS = tuple(measure.strength for measure in measures({}, "noise"))
+FGSM_STRENGTHS = tuple(measure.strength for measure in measures({}, "fgsm"))
 
 
 def quality_of(results: Results) -> Measure:

@@ -27,7 +27,7 @@ WIDTH = 120
 
 # Columns of captioners that a terminal has no room for.
 _WIDE = {
-    *("bleu_1", "bleu_2", "bleu_3", "exact_match", "inference_ms"),
+    *("bleu_1", "bleu_2", "bleu_3", "rouge_l", "exact_match", "inference_ms"),
     *(f"unseen_bleu_{n}" for n in (1, 2, 3, 4)),
     *("unseen_rouge_l", "unseen_exact_match"),
 }

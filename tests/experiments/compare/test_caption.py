@@ -71,7 +71,7 @@ def test_results_hold_every_measure_of_every_variant(finished):
             found = entry[name]
             if found is None:
                 assert name == "peak_step_bytes"
-            elif measure.higher_is_better:
+            elif measure.is_quality:
                 assert len(found["runs"]) == 2
                 assert all(0 <= run <= 10 for run in found["runs"])
     assert results["dataset"]["words"] == 29

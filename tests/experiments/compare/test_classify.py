@@ -62,7 +62,7 @@ def test_results_hold_every_measure_of_every_mixer(finished):
                 assert name == "peak_step_bytes"
                 continue
             assert set(found) == {"mean", "std", "median", "runs"}
-            if measure.has_spread:
+            if measure.is_quality:
                 assert len(found["runs"]) == len(SMALL.seeds)
                 assert all(0 <= run <= 1 for run in found["runs"])
         assert [len(history["loss"]) for history in entry["history"]] == [2, 2]

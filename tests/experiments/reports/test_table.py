@@ -5,7 +5,7 @@ import re
 import pytest
 from samples import SAMPLE, partial_results, sample_results
 
-from keras_stt.experiments.reports.results import summary
+from keras_stt.experiments.reports.results import TASKS, summary
 from keras_stt.experiments.reports.table import (
     markdown_table,
     notes,
@@ -81,6 +81,21 @@ def test_terminal_table_is_aligned_and_fits(make):
     # All of the name is there, on several lines.
     lines = text.split("\n\n")[0].splitlines()
     assert name in "".join(line[:40].split()[0] for line in lines)
+
+
+def test_a_table_of_captioners_has_room_for_their_names():
+    names = ["stt-factorized-random+mha", "mha+mha"]
+    measures = TASKS["caption"].measures
+    entry = {
+        name: summary([0.123, 0.876]) if measure.is_quality else summary([987_654.3])
+        for name, measure in measures.items()
+    }
+    entry["peak_step_bytes"] = summary([8000 * 2**20])
+    entry["training_step_ms"] = entry["caption_ms"] = summary([999.9])
+    results = {"schema": 1, "task": "caption", "variants": dict.fromkeys(names, entry)}
+    text = terminal_table(results)
+    assert list(body(text)) == names
+    assert max(map(len, text.splitlines())) <= 120
 
 
 def test_terminal_table_says_what_is_missing():
