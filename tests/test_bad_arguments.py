@@ -36,6 +36,7 @@ INVALID = {
     "kernel_constraint": ["Positive", 5],
     "kernel_initializer": INITIALIZERS,
     "kernel_regularizer": ["L3", 5],
+    "kernel_size": [*SIZES, None],
     "key_dim": SIZES,
     "memory_dim": SIZES,
     "num_heads": [*SIZES, None],
@@ -50,6 +51,7 @@ INVALID = {
     "synthesizers": [None, "random", ["random"], ["random", "x"], 3],
     "use_bias": [2, "yes", None, 1.0],
     "value_dim": SIZES,
+    "window": [*SIZES, None, 2],
     "widths": [(), "wide", (0,), (1, -1), (float("nan"),), None],
 }
 NEEDED = {"num_heads": 2, "synthesizers": ["random", "dense"], "synthesizer": "dense"}

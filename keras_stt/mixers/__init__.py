@@ -9,12 +9,15 @@ from keras_stt.mixers.grid_mixer import GridMixer as GridMixer
 from keras_stt.mixers.linformer_attention import (
     LinformerAttention as LinformerAttention,
 )
+from keras_stt.mixers.local_global import LocalGlobal as LocalGlobal
 from keras_stt.mixers.pooling import Pooling as Pooling
 from keras_stt.mixers.registry import MIXERS as MIXERS
 from keras_stt.mixers.registry import Mixer as Mixer
 from keras_stt.mixers.registry import multiply_adds as multiply_adds
 from keras_stt.mixers.self_attention import SelfAttention as SelfAttention
+from keras_stt.mixers.shift import Shift as Shift
 from keras_stt.mixers.spatial_gating import SpatialGating as SpatialGating
+from keras_stt.mixers.strip_convolution import StripConvolution as StripConvolution
 from keras_stt.mixers.token_mlp import TokenMLP as TokenMLP
 
 __all__ = ["MIXERS", *exported(__name__)]

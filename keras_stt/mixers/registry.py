@@ -15,9 +15,15 @@ from keras_stt.mixers.dynamic_mixing import DynamicMixing
 from keras_stt.mixers.external_attention import ExternalAttention
 from keras_stt.mixers.grid_attention import GridAttention
 from keras_stt.mixers.linformer_attention import LinformerAttention
+from keras_stt.mixers.local_global import LocalGlobal
 from keras_stt.mixers.pooling import Pooling
 from keras_stt.mixers.self_attention import SelfAttention
+from keras_stt.mixers.shift import Shift
 from keras_stt.mixers.spatial_gating import SpatialGating
+from keras_stt.mixers.strip_convolution import (
+    StripConvolution,
+    depthwise_convolution,
+)
 from keras_stt.mixers.token_mlp import TokenMLP
 from keras_stt.synthesizers import Mixture
 from keras_stt.typing import Shape
@@ -94,14 +100,7 @@ MIXERS: dict[str, Mixer] = {
     ),
     "depthwise-conv": Mixer(
         "7×7 depthwise convolution",
-        lambda width, heads: keras.layers.DepthwiseConv2D(
-            7,
-            padding="same",
-            data_format="channels_last",
-            # Keras counts the channels into the fan of a depthwise kernel.
-            depthwise_initializer=keras.initializers.RandomNormal(stddev=1 / 7),
-            name="mixer",
-        ),
+        lambda width, heads: depthwise_convolution((7, 7), name="mixer"),
     ),
     "none": Mixer(
         "no mixing: a dense layer at each position",
@@ -134,6 +133,26 @@ MIXERS: dict[str, Mixer] = {
     "pooling": Mixer(
         "3×3 average pooling (PoolFormer)",
         lambda width, heads: Pooling(name="mixer"),
+    ),
+    "depthwise-conv-3": Mixer(
+        "3×3 depthwise convolution",
+        lambda width, heads: depthwise_convolution((3, 3), name="mixer"),
+    ),
+    "depthwise-conv-5": Mixer(
+        "5×5 depthwise convolution",
+        lambda width, heads: depthwise_convolution((5, 5), name="mixer"),
+    ),
+    "strip-conv": Mixer(
+        "depthwise convolutions of 7×1 and 1×7, one after the other",
+        lambda width, heads: StripConvolution(name="mixer"),
+    ),
+    "local-global": Mixer(
+        "3×3 depthwise convolution plus the mean of the grid",
+        lambda width, heads: LocalGlobal(name="mixer"),
+    ),
+    "shift": Mixer(
+        "channels shifted by the offsets of 3×3, without weights",
+        lambda width, heads: Shift(name="mixer"),
     ),
 }
 """Every mixer that `keras-stt` knows; models take these names too."""

@@ -136,3 +136,25 @@ def pooling(w, x, pool_size):
             columns = slice(max(j - before, 0), j + after)
             y[:, i, j] = x[:, rows, columns].mean(axis=(1, 2)) - x[:, i, j]
     return y
+
+
+def depthwise(x, kernel, bias=0.0):
+    """Zeros around the grid; the kernel `(H, W, C, 1)` is not turned."""
+    height, width = kernel.shape[:2]
+    y = np.zeros_like(x)
+    for i, j in np.ndindex(x.shape[1:3]):
+        for k, l_ in np.ndindex(height, width):
+            row, column = i + k - height // 2, j + l_ - width // 2
+            if 0 <= row < x.shape[1] and 0 <= column < x.shape[2]:
+                y[:, i, j] += x[:, row, column] * kernel[k, l_, :, 0]
+    return y + bias
+
+
+def strip_convolution(w, x, kernel_size):
+    y = depthwise(x, w["columns/kernel"])
+    return depthwise(y, w["rows/kernel"], w["rows/bias"])
+
+
+def local_global(w, x, kernel_size):
+    y = depthwise(x, w["convolution/kernel"], w["convolution/bias"])
+    return y + w["scale"] * x.mean(axis=(1, 2), keepdims=True)

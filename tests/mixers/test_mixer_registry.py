@@ -12,7 +12,10 @@ from keras_stt.layers import STT, DepthwiseSTT
 from keras_stt.mixers import MIXERS, AxialAttention, SelfAttention
 
 GRID, WIDTH, HEADS = (6, 10), 24, 3
-LOCAL = ("none", "depthwise-conv", "pooling", "dynamixer", "stt-depthwise")
+LOCAL = (
+    *("none", "pooling", "dynamixer", "stt-depthwise", "shift"),
+    *("depthwise-conv", "depthwise-conv-3", "depthwise-conv-5", "strip-conv"),
+)
 
 
 def test_the_mixers_of_the_comparison():
@@ -36,6 +39,11 @@ def test_the_mixers_of_the_comparison():
         "linformer": (mixers.LinformerAttention, None),
         "dynamixer": (mixers.DynamicMixing, None),
         "pooling": (mixers.Pooling, None),
+        "depthwise-conv-3": (keras.layers.DepthwiseConv2D, None),
+        "depthwise-conv-5": (keras.layers.DepthwiseConv2D, None),
+        "strip-conv": (mixers.StripConvolution, None),
+        "local-global": (mixers.LocalGlobal, None),
+        "shift": (mixers.Shift, None),
     }
     assert set(MIXERS) == set(expected)
     for name, (layer_class, synthesizer) in expected.items():
@@ -108,7 +116,7 @@ def inner_jaxprs(parameters):
 @pytest.mark.skipif(
     keras.backend.backend() != "jax", reason="counts the operations of JAX's trace"
 )
-@pytest.mark.parametrize("name", sorted(set(MIXERS) - {"pooling"}))
+@pytest.mark.parametrize("name", sorted(set(MIXERS) - {"pooling", "shift"}))
 def test_multiply_adds_are_those_that_jax_traces(name):
     import jax
 
@@ -182,6 +190,11 @@ PEER_GRID = (6, 12)
             + 72 * 24 * (12 + 6),
         ),
         ("pooling", 9 * 72 * 24),
+        ("depthwise-conv-3", 9 * 72 * 24),
+        ("depthwise-conv-5", 25 * 72 * 24),
+        ("strip-conv", 14 * 72 * 24),
+        ("local-global", 9 * 72 * 24),
+        ("shift", 0),
     ],
 )
 def test_multiply_adds_of_the_peers_by_hand(name, expected):
@@ -190,7 +203,8 @@ def test_multiply_adds_of_the_peers_by_hand(name, expected):
 
 PEERS = (
     *("mha-axes", "mlp-mixer", "gmlp", "external-attention", "linformer"),
-    *("dynamixer", "pooling"),
+    *("dynamixer", "pooling", "depthwise-conv-3", "depthwise-conv-5", "strip-conv"),
+    *("local-global", "shift"),
 )
 
 # How often each matrix of weights is used for an image, but for those of 72 positions.

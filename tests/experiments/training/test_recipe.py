@@ -91,6 +91,8 @@ KERNELS = {
         for m in (1, 2)
         for n in ("query", "key")
     },
+    "stt-depthwise": set(),
+    "stt-depthwise-synthesized": {"amplitude/kernel"},
     "mha": {
         f"attention/{n}/kernel" for n in ("query", "key", "value", "attention_output")
     },
