@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import get_args
 
 import keras
+import numpy as np
 import pytest
 
 from keras_stt import __version__, cli
@@ -93,6 +94,33 @@ def test_a_folder_of_photographs_needs_no_tensorflow(tmp_path):
     results = json.loads((tmp_path / "results" / "results.json").read_text())
     assert results["dataset"]["name"] == "photographs"
     assert results["variants"]["stt-random+stt-random"]["bleu_1"]["runs"]
+
+
+def test_images_of_ones_own_need_no_tensorflow(tmp_path):
+    rng = np.random.default_rng(0)
+    arrays = {
+        "x_train": rng.integers(0, 256, (8, 8, 8, 3), dtype=np.uint8),
+        "y_train": np.arange(8) % 2,
+        "x_test": rng.integers(0, 256, (4, 8, 8, 3), dtype=np.uint8),
+        "y_test": np.arange(4) % 2,
+    }
+    np.savez(tmp_path / "mine.npz", **arrays)
+    command = [
+        *("compare", "classify", "--dataset", tmp_path / "mine.npz", "--mixers"),
+        *("none", "stt-depthwise", "--grid", "4x4", "--width", "4", "--heads", "2"),
+        *("--depth", "1", "--batch-size", "4", "--epochs", "1"),
+        *("--output", tmp_path / "results"),
+    ]
+    done = subprocess.run(
+        [sys.executable, "-c", WITHOUT_TENSORFLOW, *map(str, command)],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "KERAS_BACKEND": keras.backend.backend()},
+    )
+    assert done.returncode == 0, done.stderr
+    results = json.loads((tmp_path / "results" / "results.json").read_text())
+    assert results["dataset"]["name"] == "mine"
+    assert set(results["mixers"]) == {"none", "stt-depthwise"}
 
 
 def settings_of(line):

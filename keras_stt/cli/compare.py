@@ -21,7 +21,7 @@ from keras_stt.experiments.compare.settings import (
     ClassifySettings,
     Settings,
 )
-from keras_stt.experiments.data.source import folder_of
+from keras_stt.experiments.data.source import path_of
 
 if TYPE_CHECKING:
     from keras_stt.experiments.compare.comparison import Comparison
@@ -78,7 +78,7 @@ def caption(
 
 def _compare(settings: Settings, options: CompareOptions, arguments: list[str]) -> None:
     check_backend(options.backend, arguments)
-    if folder_of(settings.dataset) is None:
+    if path_of(settings.dataset) is None:
         check_installed(COMPARE_PACKAGES + DATASET_PACKAGES, "compare,tensorflow")
     else:
         check_installed(COMPARE_PACKAGES, "compare")

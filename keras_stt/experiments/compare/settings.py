@@ -12,7 +12,7 @@ from cyclopts import Parameter
 
 from keras_stt import __version__
 from keras_stt.arguments import positive_integer, positive_number, rate
-from keras_stt.experiments.data.source import folder_of
+from keras_stt.experiments.data.source import name_of, path_of
 from keras_stt.experiments.errors import UserError, user_errors
 from keras_stt.experiments.options import (
     Grid,
@@ -40,8 +40,10 @@ class Settings:
 
     Attributes:
         dataset: Name of a data set in TensorFlow Datasets, or scenes, which needs no
-            network. For captions also a folder with images/, captions.json and
-            splits.json.
+            network. Or files of your own. For classification: a folder with one
+            subfolder of images per class (in train/ and test/, if there are), or an
+            .npz file with x_train, y_train, x_test and y_test. For captions: a folder
+            with images/, captions.json and splits.json.
         seeds: Seeds of the training runs; every variant is trained once with each.
         train_images: Number of training images; all by default.
         validation_images: Number of images that learning rates are compared on. They
@@ -99,8 +101,8 @@ class Settings:
     @property
     def dataset_name(self) -> str:
         """The data set; of a folder only its name, since its path is private."""
-        folder = folder_of(self.dataset)
-        return self.dataset if folder is None else folder.resolve().name
+        path = path_of(self.dataset)
+        return self.dataset if path is None else name_of(path)
 
     @property
     def variant_names(self) -> tuple[str, ...]:

@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from keras_stt.experiments.data.source import folder_of
+from keras_stt.experiments.data.pictures import read_pictures
+from keras_stt.experiments.data.source import name_of, path_of
 from keras_stt.experiments.data.splits import check_counts, count_test, count_training
 from keras_stt.experiments.data.tfds_reader import (
     Reader,
@@ -110,8 +111,13 @@ def load_captions(
     """
     check_counts(train_images, validation_images, test_images, image_size)
     counts = (train_images, validation_images, test_images)
-    folder = folder_of(dataset)
+    folder = path_of(dataset)
     if folder is not None:
+        if folder.is_file():
+            raise UserError(
+                "`dataset` must be a folder, or the name of a data set, for captions. "
+                f"Received: dataset={dataset!r}"
+            )
         return _Folder(folder, image_size, progress).load(counts)
     return _load_tfds(dataset, data_dir, counts, image_size, progress)
 
@@ -240,7 +246,7 @@ class _Folder:
 
     def __init__(self, path: Path, image_size: int | None, progress: bool) -> None:
         self.path = path
-        self.name = path.resolve().name
+        self.name = name_of(path)
         self.image_size = image_size
         self.progress = progress
         if not (path / "images").is_dir():
@@ -300,54 +306,12 @@ class _Folder:
         )
 
     def _read(self, split: str, start: int, stop: int) -> CaptionedImages:
-        from tqdm import tqdm
-
         files = self.splits[split][start:stop]
-        bar = tqdm(
-            files,
-            desc=f"Reading {self.name} {split}",
-            unit=" images",
-            delay=1.0,
-            leave=False,
-            disable=None if self.progress else True,
-        )
-        side = self.image_size or 0
-        images = np.zeros((0, side, side, 3), np.uint8)
-        for number, file in enumerate(bar):
-            pixels = self._picture(file)
-            if not number:
-                images = np.empty((len(files), *pixels.shape), np.uint8)
-            if pixels.shape != images.shape[1:]:
-                raise UserError(
-                    f"The images of '{self.name}' differ in size: `image_size` must "
-                    "say which size to resize them to. Received: image_size=None, "
-                    f"{files[0]} of {images.shape[1:3]}, {file} of {pixels.shape[:2]}"
-                )
-            images[number] = pixels
+        paths = [self.path / "images" / file for file in files]
+        what = f"{self.name} {split}"
+        images = read_pictures(paths, self.image_size, what, self.progress)
         captions = _normalized(files, [self.captions[file] for file in files])
         return CaptionedImages(images, captions)
-
-    def _picture(self, file: str) -> npt.NDArray[np.uint8]:
-        """An image as it is to be looked at: upright, in red, green and blue."""
-        from PIL import Image, ImageOps
-
-        try:
-            with Image.open(self.path / "images" / file) as opened:
-                upright = ImageOps.exif_transpose(opened)
-        except Exception as error:  # Pillow has many, SyntaxError among them.
-            raise UserError(
-                f"Every image must be readable. Received: {file} ({error})"
-            ) from error
-        if upright.mode.startswith(("I", "F")):
-            raise UserError(
-                "Every image must have 8 bits per colour. "
-                f"Received: {file} of mode {upright.mode}"
-            )
-        picture = upright.convert("RGB")
-        size = self.image_size
-        if size and picture.size != (size, size):
-            picture = picture.resize((size, size), Image.Resampling.BILINEAR)
-        return np.asarray(picture, np.uint8)
 
 
 def _normalized(

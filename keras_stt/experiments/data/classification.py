@@ -1,11 +1,14 @@
 """Image-classification data sets, read whole into memory as NumPy arrays."""
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from keras_stt.experiments.data.own_images import open_own
+from keras_stt.experiments.data.source import name_of, path_of
 from keras_stt.experiments.data.splits import check_counts, count_test, count_training
 from keras_stt.experiments.data.tfds_reader import (
     Reader,
@@ -61,7 +64,7 @@ class ClassificationData:
 
     Args:
         name: Name of the data set, with its configuration where it has several.
-        version: Version of the data set.
+        version: Version of the data set; empty for files of the user's.
         class_names: Name of every label.
         train: Images to train on.
         validation: Images to choose settings with, taken from the training split.
@@ -86,17 +89,18 @@ def load_classification(
     image_size: int | None = None,
     progress: bool = True,
 ) -> ClassificationData:
-    """Reads an image-classification data set of TensorFlow Datasets.
+    """Reads labelled images: of TensorFlow Datasets, or files of the user's.
 
-    The data set is downloaded or drawn first if its folder does not hold it yet. The
+    A data set of TensorFlow Datasets is downloaded or drawn first if its folder does
+    not hold it yet. What a folder or an .npz file holds is said in `open_own`. The
     training images are the first of the training split, the validation images its
     last, so the two never overlap and the validation images do not depend on the
     number of training images. The test images are the first of the test split; where
     a data set has no test split with labels, its "validation" split takes that place.
 
     Args:
-        dataset: Name of the data set, as `tfds.builder` takes it: `"cifar10"`,
-            `"scenes"`.
+        dataset: Path of a folder or an .npz file, or a name as `tfds.builder` takes it:
+            `"cifar10"`, `"scenes"`.
         data_dir: Folder of prepared data sets; it must exist. None: the default
             folder of TensorFlow Datasets.
         train_images: Number of training images. None: all but the validation images.
@@ -116,6 +120,10 @@ def load_classification(
             images than asked for, or whose images differ in size.
     """
     check_counts(train_images, validation_images, test_images, image_size)
+    path = path_of(dataset)
+    if path is not None:
+        counts = (train_images, validation_images, test_images)
+        return _load_own(path, counts, image_size, progress)
     builder = open_builder(dataset, data_dir)
     # What does not fit is refused before anything is downloaded.
     image, label = image_feature(builder, dataset), _label_feature(builder, dataset)
@@ -147,6 +155,35 @@ def load_classification(
         train=train,
         validation=validation,
         test=images(test_split, 0, test_images),
+    )
+
+
+def _load_own(
+    path: Path,
+    counts: tuple[int | None, int, int | None],
+    image_size: int | None,
+    progress: bool,
+) -> ClassificationData:
+    """Reads a folder or an .npz file.
+
+    Args:
+        path: The folder or file.
+        counts: Numbers of training, validation and test images that are asked for.
+        image_size: As in `load_classification`.
+        progress: As in `load_classification`.
+    """
+    train, validation, test = counts
+    name, own = name_of(path), open_own(path, image_size, progress)
+    available = own.sizes["train"]
+    train = count_training(name, available, train, validation)
+    test = count_test(name, "test", own.sizes["test"], test)
+    return ClassificationData(
+        name=name,
+        version="",
+        class_names=own.class_names,
+        train=Images(*own.read("train", 0, train)),
+        validation=Images(*own.read("train", available - validation, available)),
+        test=Images(*own.read("test", 0, test)),
     )
 
 

@@ -169,7 +169,7 @@ def test_what_is_missing_or_malformed(folder, name):
 
 @pytest.mark.parametrize("dataset", ["./nowhere", "/no/such/folder", "~/no/such"])
 def test_no_such_folder(dataset):
-    with pytest.raises(ValueError, match=r"existing folder, or the name.*Received"):
+    with pytest.raises(ValueError, match=r"existing folder or \.npz file.*Received"):
         load_captions(dataset)
 
 
