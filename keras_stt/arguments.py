@@ -76,8 +76,13 @@ def non_negative_number(name: str, value: Any) -> float:
     return float(value)
 
 
-def numbers(name: str, values: Any, positive: bool = False) -> tuple[float, ...]:
+def numbers(name: str, values: Any, above: float | None = None) -> tuple[float, ...]:
     """One finite number or several as a tuple of `float`.
+
+    Args:
+        name: Name of the argument, for the error.
+        values: The number or numbers.
+        above: What they must be greater than, if anything.
 
     Raises:
         ValueError: If it is anything else, or empty.
@@ -87,9 +92,10 @@ def numbers(name: str, values: Any, positive: bool = False) -> tuple[float, ...]
         isinstance(v, Real) and not isinstance(v, bool) and math.isfinite(v)
         for v in found
     )
-    if not fits or (positive and min(found) <= 0):
+    if not fits or (above is not None and min(found) <= above):
+        least = "" if above is None else f" above {above:g}"
         raise ValueError(
-            f"`{name}` must be a sequence of {'positive, ' * positive}finite numbers. "
+            f"`{name}` must be a sequence of finite numbers{least}. "
             f"Received: {name}={values!r}"
         )
     return tuple(float(v) for v in found)
@@ -232,6 +238,15 @@ def check_input_shape(
             f"`{name}` must have shape (batch, {', '.join(axes)}) with at least one "
             "mode, a known number of channels, and no axis of size 0 but the batch. "
             f"Received: {name}.shape={tuple(shape)}"
+        )
+
+
+def check_known_sizes(shape: Shape) -> None:
+    """Raises a `ValueError` unless all sizes of an input but the batch are known."""
+    if None in shape[1:]:
+        raise ValueError(
+            "`input_shape` must have known sizes to count multiply-adds. "
+            f"Received: input_shape={tuple(shape)}"
         )
 
 

@@ -1,4 +1,4 @@
-"""Keras's layer normalisation and GELU in forms of which ONNX files can be made."""
+"""Keras's layer normalisation and GELU in forms that export to ONNX."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class LayerNormalization(keras.layers.LayerNormalization):
 
 
 def portable_activation(activation: Any) -> Any:
-    """An activation as it is to be computed: Keras's own, but for GELU on TensorFlow.
+    """The activation to compute with: Keras's own, except for GELU on TensorFlow.
 
     Args:
         activation: A function or layer, or a name that Keras knows.

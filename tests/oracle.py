@@ -116,11 +116,11 @@ def factorized_random(
 
 
 def gaussian(x: Array, w: Weights, axis: int, heads: int, mask: Array | None) -> Array:
-    """`L[i, j] = -(j - i - μ)² / (2σ²)` per head, `σ` the softplus of a weight."""
+    """`L[i, j] = -(j - i - μ)² / (2σ²)` per head, `σ` the softplus of a weight + 0.001."""
     n = x.shape[axis]
     result = np.zeros((len(x), heads, n, n))
     for h, i, j in np.ndindex(heads, n, n):
-        sigma = math.log1p(math.exp(w["width"][h]))
+        sigma = math.log1p(math.exp(w["width"][h])) + 0.001
         result[:, h, i, j] = -((j - i - w["center"][h]) ** 2) / (2 * sigma**2)
     return result
 
@@ -289,7 +289,7 @@ def depthwise_stt(
         mask = np.broadcast_to(mask, x.shape[:-1])
         x = np.where(mask[..., None], x, 0.0)
     axes = range(1, x.ndim - 1) if axes is None else axes
-    terms, channels = weights["amplitudes"].shape
+    channels, terms = weights["amplitudes"].shape
     logits = {
         axis: synthesizer(
             x, below(weights, f"synthesizer_{axis}"), axis, terms * channels, mask
@@ -299,7 +299,7 @@ def depthwise_stt(
     result = np.zeros_like(x)
     for b, c in np.ndindex(len(x), channels):
         positions = list(np.ndindex(*x.shape[1:-1]))
-        amplitudes = [weights["amplitudes"][k, c] for k in range(terms)]
+        amplitudes = [weights["amplitudes"][c, k] for k in range(terms)]
         skip = weights["skip"][c]
         if bounded:
             total = max(1.0, sum(map(abs, [*amplitudes, skip])))
@@ -308,9 +308,9 @@ def depthwise_stt(
             valid = [p for p in positions if mask is None or mask[b][p]]
             mean = sum(x[b][p] for p in valid) / len(valid) if valid else 0 * x[b, 0, 0]
             for k in range(terms):
-                amplitudes[k] += mean @ weights["amplitude/kernel"][:, k * channels + c]
+                amplitudes[k] += mean @ weights["amplitude/kernel"][:, c * terms + k]
         for k in range(terms):
-            head = k * channels + c
+            head = c * terms + k
             of_term = {axis: each[b, None, None, head] for axis, each in logits.items()}
             value = x[b, None, ..., c, None, None]
             seen = flattened_attention(

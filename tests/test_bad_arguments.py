@@ -17,6 +17,8 @@ INVALID = {
     "activation": ["gelo", 5],
     "amplitude": ["learnt", None, 1],
     "amplitude_initializer": INITIALIZERS,
+    "amplitude_regularizer": ["L3", 5],
+    "amplitude_constraint": ["Positive", 5],
     "attention_axes": AXES,
     "axis": SIZES,
     "bias_constraint": ["Positive", 5],

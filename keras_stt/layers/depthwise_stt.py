@@ -13,6 +13,7 @@ from keras_stt import arguments
 from keras_stt import ops as stt_ops
 from keras_stt.export import export
 from keras_stt.layers.synthesized_attention import SynthesizedAttention
+from keras_stt.portable import portable_activation
 from keras_stt.typing import Shape, Tensor
 
 AMPLITUDES = ("learned", "synthesized")
@@ -51,15 +52,21 @@ class DepthwiseSTT(SynthesizedAttention):
             starts at 0. Each term is then a transformation to choose from, and the
             image chooses. Defaults to `"learned"`.
         bounded: Whether `Σ_k |a_kc| + |b_c|` is kept at 1 or below, by division. Then
-            no output of a channel changes by more than its inputs do at most (but for
-            gate and synthesised amplitudes). Defaults to `False`.
+            no output changes by more than the largest change of the inputs (dropout,
+            gate and synthesised amplitudes aside). Defaults to `False`.
         gate: Optional activation `g`: the output is multiplied by `g(X W_g)`, which
             mixes the channels. Defaults to `None`.
-        amplitude_initializer: Initializer of the learned amplitudes, `(K, C)`. Defaults
+        amplitude_initializer: Initializer of the learned amplitudes, `(C, K)`. Defaults
             to `None`: 1/√K with random signs.
         kernel_initializer: Initializer of the gate's kernel. Defaults to
             `"glorot_uniform"`.
         bias_initializer: Initializer of the bias. Defaults to `"zeros"`.
+        amplitude_regularizer: Regularizer of the learned amplitudes.
+        kernel_regularizer: Regularizer of the gate's kernel.
+        bias_regularizer: Regularizer of the bias.
+        amplitude_constraint: Constraint on the learned amplitudes.
+        kernel_constraint: Constraint on the gate's kernel.
+        bias_constraint: Constraint on the bias.
         seed: Seed of the dropout.
         data_format: As in `STT`.
         **kwargs: `name`, `trainable`, `dtype` of `keras.layers.Layer`.
@@ -69,7 +76,8 @@ class DepthwiseSTT(SynthesizedAttention):
             (video, volumes).
         mask: Boolean tensor of shape `(B, n_1, …, n_M)` (or with sizes 1, which
             broadcast), `True` for the positions that may be attended to; exact in every
-            term. An implicit Keras mask is used where none is given.
+            term. (Where all valid positions together weigh less than the smallest
+            float32, 1e-38, a term is 0; see `Gaussian`.) An implicit Keras mask is used where none is given.
         use_causal_mask: Whether position `i` attends to positions `≤ i` only, along
             each of the `causal_axes`. Defaults to `False`.
         return_attention_scores: Whether to return the weights too. Defaults to `False`.
@@ -78,8 +86,8 @@ class DepthwiseSTT(SynthesizedAttention):
     Returns:
         output: Tensor of the shape of `inputs`, in the compute dtype.
         scores: With `return_attention_scores=True`, also a tuple with one tensor
-            `A_m` of shape `(B, K·C, n_m, n_m)` per attention axis: the first `C` are
-            those of the first term.
+            `A_m` of shape `(B, C·K, n_m, n_m)` per attention axis: the first `K` are
+            those of the first channel.
 
     Raises:
         ValueError: For arguments, shapes or masks that do not fit.
@@ -97,7 +105,7 @@ class DepthwiseSTT(SynthesizedAttention):
           Transformations): mode transformations that are synthesised. One matrix per
           channel, the signs, and the missing projections are this project's.
         - Cordonnier et al., [arXiv 1911.03584](https://arxiv.org/abs/1911.03584):
-          attention that holds a convolution.
+          attention that can express a convolution.
     """
 
     def __init__(
@@ -114,6 +122,12 @@ class DepthwiseSTT(SynthesizedAttention):
         amplitude_initializer: Any = None,
         kernel_initializer: Any = "glorot_uniform",
         bias_initializer: Any = "zeros",
+        amplitude_regularizer: Any = None,
+        kernel_regularizer: Any = None,
+        bias_regularizer: Any = None,
+        amplitude_constraint: Any = None,
+        kernel_constraint: Any = None,
+        bias_constraint: Any = None,
         seed: int | None = None,
         data_format: str | None = None,
         **kwargs: Any,
@@ -147,15 +161,34 @@ class DepthwiseSTT(SynthesizedAttention):
         self.bias_initializer = arguments.initializer(
             "bias_initializer", bias_initializer
         )
+        self.amplitude_regularizer = arguments.regularizer(
+            "amplitude_regularizer", amplitude_regularizer
+        )
+        self.kernel_regularizer = arguments.regularizer(
+            "kernel_regularizer", kernel_regularizer
+        )
+        self.bias_regularizer = arguments.regularizer(
+            "bias_regularizer", bias_regularizer
+        )
+        self.amplitude_constraint = arguments.constraint(
+            "amplitude_constraint", amplitude_constraint
+        )
+        self.kernel_constraint = arguments.constraint(
+            "kernel_constraint", kernel_constraint
+        )
+        self.bias_constraint = arguments.constraint("bias_constraint", bias_constraint)
 
     def build(self, input_shape: Shape) -> None:
         arguments.check_input_shape(input_shape, self.data_format)
         batch, *_, channels = shape = self.channels_last_shape(input_shape)
-        self._build_synthesizers(input_shape, self.num_terms * channels)
+        # The terms of a channel are neighbours, so that they start differently.
+        self._build_synthesizers(input_shape, channels * self.num_terms)
         initializer = self.amplitude_initializer
         self.amplitudes = self.add_weight(
-            shape=(self.num_terms, channels),
+            shape=(channels, self.num_terms),
             initializer=arguments.fresh(initializer) if initializer else _signs,
+            regularizer=self.amplitude_regularizer,
+            constraint=self.amplitude_constraint,
             name="amplitudes",
         )
         self.skip = self.add_weight(shape=(channels,), initializer="zeros", name="skip")
@@ -164,6 +197,8 @@ class DepthwiseSTT(SynthesizedAttention):
             self.bias = self.add_weight(
                 shape=(channels,),
                 initializer=arguments.fresh(self.bias_initializer),
+                regularizer=self.bias_regularizer,
+                constraint=self.bias_constraint,
                 name="bias",
             )
         if self.amplitude == "synthesized":
@@ -178,8 +213,10 @@ class DepthwiseSTT(SynthesizedAttention):
         if self.gate is not None:
             self.gate_dense = keras.layers.Dense(
                 channels,
-                activation=self.gate,
+                activation=portable_activation(self.gate),
                 kernel_initializer=arguments.fresh(self.kernel_initializer),
+                kernel_regularizer=self.kernel_regularizer,
+                kernel_constraint=self.kernel_constraint,
                 dtype=self.policy_of("gate"),
                 name="gate",
             )
@@ -202,7 +239,7 @@ class DepthwiseSTT(SynthesizedAttention):
         *sizes, channels = ops.shape(inputs)
         rows = ops.reshape(inputs, (-1, channels))
         terms = stt_ops.tensor_transformation(
-            ops.tile(rows, (1, self.num_terms)),
+            ops.repeat(rows, self.num_terms, axis=-1),
             sizes,
             found.weights,
             self._modes,
@@ -211,9 +248,9 @@ class DepthwiseSTT(SynthesizedAttention):
             normalizers=found.scores,
             shared=found.shared,
         )
-        terms = ops.reshape(terms, (*sizes, self.num_terms, channels))
+        terms = ops.reshape(terms, (*sizes, channels, self.num_terms))
         amplitudes, skip = self._amplitudes(inputs, mask)
-        output = ops.sum(terms * amplitudes, axis=-2) + skip * inputs
+        output = ops.sum(terms * amplitudes, axis=-1) + skip * inputs
         if self.bias is not None:
             output = output + self.bias
         if self.gate is not None:
@@ -224,15 +261,16 @@ class DepthwiseSTT(SynthesizedAttention):
         return output, self._returned_scores(found.scores, sizes[0])
 
     def _amplitudes(self, inputs: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor]:
-        """The amplitudes of the terms, `(B or 1, 1, …, K, C)`, and of the input."""
+        """The amplitudes of the terms, `(B or 1, 1, …, C, K)`, and of the input."""
         modes = [1] * (len(inputs.shape) - 2)
-        shape = (-1, *modes, self.num_terms, inputs.shape[-1])
+        shape = (-1, *modes, inputs.shape[-1], self.num_terms)
         amplitudes = ops.reshape(self.amplitudes, shape)
         skip = ops.convert_to_tensor(self.skip)
         if self.bounded:
-            total = ops.sum(ops.abs(self.amplitudes), axis=0) + ops.abs(skip)
+            total = ops.sum(ops.abs(self.amplitudes), axis=-1) + ops.abs(skip)
             factor = 1.0 / ops.maximum(total, 1.0)
-            amplitudes, skip = amplitudes * factor, skip * factor
+            amplitudes = amplitudes * ops.expand_dims(factor, -1)
+            skip = skip * factor
         if self.amplitude == "synthesized":
             positions = range(1, len(inputs.shape) - 1)
             valid = None if mask is None else ops.expand_dims(mask, axis=-1)
@@ -257,8 +295,9 @@ class DepthwiseSTT(SynthesizedAttention):
         The mode products, the products of the synthesizers, gate and amplitudes.
 
         Args:
-            input_shape: Shape of the input.
+            input_shape: Shape of the input, with known sizes.
         """
+        arguments.check_known_sizes(input_shape)
         _, *sizes, channels = shape = self.channels_last_shape(input_shape)
         modes, heads = self.modes(len(shape)), self.num_terms * channels
         synthesis = sum(
@@ -286,11 +325,22 @@ class DepthwiseSTT(SynthesizedAttention):
             and keras.initializers.serialize(initializer),
             "kernel_initializer": keras.initializers.serialize(self.kernel_initializer),
             "bias_initializer": keras.initializers.serialize(self.bias_initializer),
+            "amplitude_regularizer": keras.regularizers.serialize(
+                self.amplitude_regularizer
+            ),
+            "kernel_regularizer": keras.regularizers.serialize(self.kernel_regularizer),
+            "bias_regularizer": keras.regularizers.serialize(self.bias_regularizer),
+            "amplitude_constraint": keras.constraints.serialize(
+                self.amplitude_constraint
+            ),
+            "kernel_constraint": keras.constraints.serialize(self.kernel_constraint),
+            "bias_constraint": keras.constraints.serialize(self.bias_constraint),
         }
 
 
 def _signs(shape: Shape, dtype: Any = None) -> Tensor:
     """Amplitudes with random signs, whose squares sum to 1 over the terms."""
-    draws = keras.initializers.RandomUniform(-1, 1)(shape, dtype)
+    draws = keras.initializers.RandomUniform(-1, 1)(shape, "float32")
     # Not `sign`, which may be 0.
-    return ops.where(draws < 0, -1.0, 1.0) / math.sqrt(shape[0])
+    signs = ops.cast(ops.where(draws < 0, -1.0, 1.0), dtype or keras.config.floatx())
+    return signs / math.sqrt(shape[-1])

@@ -272,8 +272,9 @@ class STT(SynthesizedAttention):
         The projections, the mode products, and the products of the synthesizers.
 
         Args:
-            input_shape: Shape of the input.
+            input_shape: Shape of the input, with known sizes.
         """
+        arguments.check_known_sizes(input_shape)
         _, *sizes, channels = shape = self.channels_last_shape(input_shape)
         modes = self.modes(len(shape))
         synthesis = sum(

@@ -202,8 +202,8 @@ class SynthesizedAttention(GridLayer):
                         f"the weights of axis {other + moved} are synthesised from the "
                         "input, averaged over that axis, and would carry the future "
                         "into the past. Use a synthesizer that does not depend on the "
-                        "input ('random', 'factorized_random') or set attention_axes="
-                        f"{axis + moved}. Received: use_causal_mask=True, "
+                        "input ('random', 'factorized_random', 'gaussian') or set "
+                        f"attention_axes={axis + moved}. Received: use_causal_mask=True, "
                         f"synthesizer={type(self.synthesizer).__name__}"
                     )
 

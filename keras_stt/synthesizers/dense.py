@@ -9,6 +9,7 @@ from keras import ops
 
 from keras_stt import arguments
 from keras_stt.export import export
+from keras_stt.portable import portable_activation
 from keras_stt.synthesizers.synthesizer import Synthesizer
 from keras_stt.typing import Shape, Tensor
 
@@ -60,7 +61,7 @@ class Dense(Synthesizer):
         size = self.mode_size(input_shape)
         self.hidden_dense = keras.layers.Dense(
             self.hidden_dim,
-            activation=self.activation,
+            activation=portable_activation(self.activation),
             dtype=self.policy_of("hidden"),
             name="hidden",
         )

@@ -56,6 +56,8 @@ class DotProduct(Synthesizer):
     def _head_dim(self, channels: int) -> int:
         if self.key_dim is not None:
             return self.key_dim
+        if self.num_heads > channels:
+            return 1
         return arguments.head_dim(channels, self.num_heads, "key_dim")
 
     def call(self, inputs: Tensor, mask: Tensor | None = None) -> Tensor:

@@ -15,7 +15,8 @@ from keras_stt.export import export
 from keras_stt.synthesizers.synthesizer import Synthesizer
 from keras_stt.typing import Shape, Tensor
 
-# Narrower than this, a Gaussian on a grid is one position already.
+# Added to the width: at 0 the logits would be infinite. Narrower than this, a Gaussian on
+# a grid is one position already.
 _NARROWEST = 1e-3
 
 
@@ -24,7 +25,7 @@ class Gaussian(Synthesizer):
     """Logits that fall with the square of the distance from a learned offset.
 
     `L[i, j] = -(j - i - μ)² / (2σ²)`: two weights per head, the center `μ` and the
-    width `σ` (the softplus of a weight), both in positions of the mode. No weight is
+    width `σ` (the softplus of a weight, plus 0.001), both in positions of the mode. No weight is
     tied to the size of the mode: a layer with this synthesizer takes inputs of open
     sizes, and a trained one runs at any resolution.
 
@@ -32,18 +33,24 @@ class Gaussian(Synthesizer):
     positions of the quadratic logits in several dimensions, borders included: what
     Cordonnier et al. show to hold a convolution, at the cost of mode products.
 
-    The start matters most. By default the centers of the heads go through all offsets
-    of a 3×3×… neighbourhood, and one head in four starts wide.
+    The start matters most. By default the centers of neighbouring heads go through all
+    offsets of a 3×3×… neighbourhood, and one head in four starts wide.
+
+    Weights fall fast: about 13 widths from the center, they are below the smallest
+    float32. Where a mask leaves nothing nearer, a position attends to nothing.
 
     Args:
         centers: Where the heads start: they go through these offsets, in all
             combinations over the modes. In positions. Defaults to `(-1, 0, 1)`.
         widths: The widths `σ` that the heads start with: they go through these. In
-            positions, above 0. Defaults to `(0.5, 0.5, 0.5, 2.0)`.
+            positions, above 0.001. Where the numbers of centers and widths have a
+            common factor, some combinations are left out. Defaults to
+            `(0.5, 0.5, 0.5, 2.0)`.
         jitter: Standard deviation of the normal noise that is added to the centers, in
             positions. Defaults to 0.1.
-        seed: Seed of that noise.
-        **kwargs: As in `Synthesizer`.
+        seed: Seed of that noise; each mode draws its own.
+        **kwargs: As in `Synthesizer`; `trainable=False` freezes centers and widths for
+            good, also where a model is made trainable again.
 
     Example:
 
@@ -55,7 +62,7 @@ class Gaussian(Synthesizer):
     Reference:
         - Cordonnier et al., On the relationship between self-attention and
           convolutional layers, [arXiv 1911.03584](https://arxiv.org/abs/1911.03584),
-          section 3: the quadratic encoding.
+          section 3: the quadratic encoding, which can express any convolution.
         - d'Ascoli et al., ConViT,
           [arXiv 2103.10697](https://arxiv.org/abs/2103.10697): a convolution as the
           start.
@@ -73,37 +80,49 @@ class Gaussian(Synthesizer):
     ) -> None:
         super().__init__(**kwargs)
         self.centers = arguments.numbers("centers", centers)
-        self.widths = arguments.numbers("widths", widths, positive=True)
+        self.widths = arguments.numbers("widths", widths, above=_NARROWEST)
         self.jitter = arguments.non_negative_number("jitter", jitter)
         self.seed = arguments.optional_seed("seed", seed)
 
     def build(self, input_shape: Shape) -> None:
-        heads = (self.num_heads,)
+        self.check_axis(input_shape)
         # Mode 1 changes the center with every head, mode 2 with every third, and so on.
         turns = len(self.centers) ** (self.axis - 1)
         cycle = [c for center in self.centers for c in [center] * turns]
-        noise = keras.initializers.RandomNormal(stddev=self.jitter, seed=self.seed)
-        # In float32 whatever the dtype policy: half precision would round the centers.
-        self.center = self.add_weight(
-            shape=heads,
-            initializer=lambda shape, dtype=None: (
+        seed = None if self.seed is None else self.seed + self.axis
+        noise = keras.initializers.RandomNormal(stddev=self.jitter, seed=seed)
+        self.center = self._weight(
+            "center",
+            lambda shape, dtype=None: (
                 noise(shape, dtype) + ops.cast(_first(cycle, self.num_heads), dtype)
             ),
-            autocast=False,
-            name="center",
         )
-        # The inverse of the softplus.
-        widths = np.log(np.expm1(_first(self.widths, self.num_heads)))
-        self.width = self.add_weight(
-            shape=heads,
-            initializer=lambda shape, dtype=None: ops.cast(widths, dtype),
+        # The inverse of the softplus, in a form that does not overflow.
+        widths = _first(self.widths, self.num_heads) - _NARROWEST
+        widths = widths + np.log(-np.expm1(-widths))
+        self.width = self._weight(
+            "width", lambda shape, dtype=None: ops.cast(widths, dtype)
+        )
+
+    def _weight(self, name: str, initializer: Any) -> Any:
+        """A number per head.
+
+        In float32 at least, whatever the dtype policy: half precision counts the
+        positions of a long mode wrong.
+        """
+        return self.add_weight(
+            shape=(self.num_heads,),
+            initializer=initializer,
+            dtype=keras.backend.result_type(self.variable_dtype, "float32"),
             autocast=False,
-            name="width",
+            # Frozen for good: a model that thaws must not train it.
+            trainable=self.trainable,
+            name=name,
         )
 
     def call(self, inputs: Tensor, mask: Tensor | None = None) -> Tensor:
         center = ops.convert_to_tensor(self.center)
-        width = ops.maximum(ops.softplus(self.width), _NARROWEST)
+        width = ops.softplus(self.width) + _NARROWEST
         positions = ops.arange(0, ops.shape(inputs)[self.axis])
         positions = ops.cast(positions, center.dtype)
         distance = positions - ops.expand_dims(positions, axis=1)  # j - i

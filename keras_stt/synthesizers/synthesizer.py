@@ -126,6 +126,18 @@ class Synthesizer(Composite):
         config |= {"axis": axis, "num_heads": num_heads, **kwargs}
         return type(self).from_config(config)
 
+    def check_axis(self, input_shape: Shape) -> None:
+        """Raises a `ValueError` unless the synthesizer's mode is one of the input.
+
+        Args:
+            input_shape: Shape of the input, `(B, n_1, …, n_M, C)`.
+        """
+        if self.axis >= len(input_shape) - 1:
+            raise ValueError(
+                "`axis` must lie between the batch axis and the channels. Received: "
+                f"axis={self.axis}, input_shape={tuple(input_shape)}"
+            )
+
     def mode_size(self, input_shape: Shape) -> int:
         """The size of the mode, for weights that are tied to it.
 
@@ -140,18 +152,15 @@ class Synthesizer(Composite):
         Raises:
             ValueError: If the size is not known, or 0.
         """
-        if self.axis >= len(input_shape) - 1:
-            raise ValueError(
-                f"`axis` must lie between the batch axis and the channels. Received: "
-                f"axis={self.axis}, input_shape={tuple(input_shape)}"
-            )
+        self.check_axis(input_shape)
         size = input_shape[self.axis]
         if size is None:
             raise ValueError(
                 f"{type(self).__name__} has weights of the size of axis {self.axis}, "
                 "so that size must be known when the layer is built: give it in "
-                "`keras.Input`, or use the synthesizer 'dot_product', which works at "
-                f"any size. Received: input_shape={tuple(input_shape)}"
+                "`keras.Input`, or use the synthesizer 'gaussian' or 'dot_product', "
+                "which work at any size. "
+                f"Received: input_shape={tuple(input_shape)}"
             )
         if size < 1:
             raise ValueError(

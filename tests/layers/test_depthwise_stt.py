@@ -12,6 +12,7 @@ from support import array, built, gradients, normal, relative_error, weights_of
 from keras_stt.inspection import attention_maps
 from keras_stt.layers import STT, DepthwiseSTT, STTBlock
 from keras_stt.synthesizers import Gaussian
+from keras_stt.synthesizers.registry import NAMES
 
 TEXT, IMAGE, VIDEO = (2, 5, 6), (2, 3, 5, 4), (2, 3, 5, 2, 3)
 TOLERANCE = 1e-5
@@ -113,7 +114,7 @@ def test_channels_first():
 def test_one_term_is_stt_with_a_head_per_channel_and_no_projections():
     channels = IMAGE[-1]
     layer = depthwise("random", IMAGE, num_terms=1)
-    layer.amplitudes.assign(np.ones((1, channels)))
+    layer.amplitudes.assign(np.ones((channels, 1)))
     layer.skip.assign(np.zeros(channels))
     layer.bias.assign(np.zeros(channels))
     stt = built(STT(channels, synthesizer="random", use_bias=False), IMAGE)
@@ -163,10 +164,13 @@ def test_a_masked_nan_does_no_harm():
     mask[0, 0, 0] = False
     spoilt = np.where(mask[..., None], x, np.nan)
     x = np.where(mask[..., None], x, 0.0).astype("float32")
-    _, expected = gradients(layer, x, mask=mask)
-    _, actual = gradients(layer, spoilt.astype("float32"), mask=mask)
+    expected_dx, expected = gradients(layer, x, mask=mask)
+    dx, actual = gradients(layer, spoilt.astype("float32"), mask=mask)
+    np.testing.assert_array_equal(dx, expected_dx)
     for path, gradient in expected.items():
         np.testing.assert_array_equal(actual[path], gradient)
+    outputs = [array(layer(each, mask=mask)) for each in (x, spoilt)]
+    np.testing.assert_array_equal(*outputs)
 
 
 def test_another_resolution_keeps_the_response_inside():
@@ -232,12 +236,92 @@ def test_half_precision(dtype):
     assert relative_error(output, array(exact(x))) < 0.03
 
 
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float64"])
+def test_pure_dtypes(dtype):
+    if keras.backend.backend() == "jax" and dtype == "float64":
+        pytest.skip("needs x64")
+    layer = DepthwiseSTT(dtype=dtype)
+    x = normal(*IMAGE)
+    output = layer(keras.ops.cast(x, dtype))
+    assert keras.backend.standardize_dtype(output.dtype) == dtype
+    assert keras.backend.standardize_dtype(layer.amplitudes.dtype) == dtype
+    exact = np.sqrt(np.array(0.5, "float64"))
+    found = abs(
+        array(
+            keras.ops.cast(layer.amplitudes, "float32" if dtype != "float64" else dtype)
+        )
+    )
+    tolerance = {"float16": 1e-3, "bfloat16": 1e-2, "float64": 1e-15}[dtype]
+    np.testing.assert_allclose(found, exact, rtol=tolerance)
+
+
+@pytest.mark.parametrize("channels", [36, 64, 72, 768])
+@pytest.mark.parametrize("shape", [(1, 4), (1, 4, 4)], ids=["text", "image"])
+def test_the_terms_of_a_channel_start_differently(shape, channels):
+    layer = DepthwiseSTT(synthesizer=Gaussian(jitter=0.0))
+    layer.build((*shape, channels))
+    starts = np.stack(
+        [array(weight) for s in layer.synthesizers for weight in (s.center, s.width)]
+    )
+    first, second = starts[:, 0::2], starts[:, 1::2]
+    assert (first != second).any(axis=0).all()
+    # Half of the channels pair a narrow term with a wide one.
+    assert ((first != second)[1]).mean() == 0.5
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_synthesizer_by_name(name):
+    x = normal(*IMAGE)
+    output = DepthwiseSTT(synthesizer=name)(x)
+    assert output.shape == IMAGE
+    assert np.isfinite(array(output)).all()
+
+
+def test_training_with_dropout_and_regularizers():
+    layer = DepthwiseSTT(
+        dropout=0.5,
+        gate="silu",
+        seed=1,
+        amplitude_regularizer="l2",
+        kernel_regularizer="l2",
+        bias_regularizer="l2",
+        amplitude_constraint="unit_norm",
+    )
+    inputs = keras.Input(IMAGE[1:])
+    model = keras.Model(inputs, layer(inputs))
+    x = normal(*IMAGE)
+    assert len(model.losses) == 3
+    first, second = (array(model(x, training=True)) for _ in range(2))
+    assert abs(first - second).max() > 1e-3
+    np.testing.assert_array_equal(array(model(x)), array(model(x)))
+    model.compile("sgd", "mse")
+    model.fit(x, x, verbose=0)
+    norms = np.linalg.norm(array(layer.amplitudes), axis=0)
+    np.testing.assert_allclose(norms, 1, rtol=1e-5)
+    copy = DepthwiseSTT.from_config(layer.get_config())
+    assert copy.get_config() == layer.get_config()
+
+
+def test_integers_and_an_empty_batch():
+    layer = depthwise("gaussian", IMAGE)
+    x = np.random.default_rng(0).integers(0, 4, IMAGE).astype("uint8")
+    check(layer, "gaussian", x)
+    empty, mask = np.zeros((0, *IMAGE[1:]), "float32"), np.zeros((0, 3, 5), bool)
+    assert layer(empty, mask=mask).shape == empty.shape
+
+
 def test_multiply_adds_by_hand():
     layer = DepthwiseSTT(3, amplitude="synthesized", gate="silu")
     products = 3 * 5 * 7 * 4 * (5 + 7)
     assert layer.multiply_adds((None, 5, 7, 4)) == (
         products + 4 * 3 * 4 + 5 * 7 * 4 * 4
     )
+
+
+def test_open_sizes_have_no_multiply_adds():
+    for layer in (DepthwiseSTT(), STT(2)):
+        with pytest.raises(ValueError, match=r"`input_shape` must have known sizes"):
+            layer.multiply_adds((None, None, 7, 4))
 
 
 def test_causal_with_synthesised_amplitudes_is_an_error():
@@ -248,7 +332,7 @@ def test_causal_with_synthesised_amplitudes_is_an_error():
 
 def test_bounded_outputs_are_no_larger_than_inputs():
     layer = depthwise("gaussian", IMAGE, bounded=True, use_bias=False)
-    assert (abs(array(layer.amplitudes)).sum(0) + abs(array(layer.skip)) > 1).any()
+    assert (abs(array(layer.amplitudes)).sum(-1) + abs(array(layer.skip)) > 1).any()
     x = np.sign(normal(*IMAGE))
     assert abs(array(layer(x))).max() <= 1 + 1e-6
 

@@ -6,9 +6,10 @@ import pytest
 from onnx_files import MARKS, exported
 from support import array, normal, randomize
 
-from keras_stt.layers import STTBlock
+from keras_stt.layers import STT, DepthwiseSTT, STTBlock
 from keras_stt.models import ImageCaptioner, image_classifier
 from keras_stt.models.image_encoder import mixer_factory
+from keras_stt.synthesizers import Dense
 
 pytestmark = MARKS
 SMALL = {"grid": (4, 6), "width": 8, "num_heads": 2}
@@ -63,6 +64,14 @@ MODELS = {
     "decoder": (
         lambda: captioner("mha").text_decoder,
         lambda batch: [normal(batch, 4, 6, 8), tokens(batch)],
+    ),
+    "depthwise": (
+        lambda: block(DepthwiseSTT(amplitude="synthesized", gate="gelu")),
+        lambda batch: normal(batch, 4, 6, 8),
+    ),
+    "gelu": (
+        lambda: block(STT(2, synthesizer=Dense(6, activation="gelu"))),
+        lambda batch: normal(batch, 4, 6, 8),
     ),
     "mlp-mixer": (lambda: block("mlp-mixer"), lambda batch: normal(batch, 4, 6, 8)),
     "gmlp": (lambda: block("gmlp"), lambda batch: normal(batch, 4, 6, 8)),

@@ -39,11 +39,11 @@ COLORS: dict[str, Look] = {
     "linformer": Look("#7A0019", "<", _SPARSE),
     "dynamixer": Look("#8C7BFF", "H", _SPARSE),
     "pooling": Look("#C8B08A", "p", _SPARSE),
-    "depthwise-conv-3": Look("#B5651D", "1", _SPARSE),
-    "depthwise-conv-5": Look("#8A4B08", "2", _SPARSE),
-    "strip-conv": Look("#A67B5B", "3", _SPARSE),
-    "local-global": Look("#5B8C5A", "4", _SPARSE),
-    "shift": Look("#6F7D8C", "+", _SPARSE),
+    "depthwise-conv-3": Look("#B5651D", "o", _SPARSE),
+    "depthwise-conv-5": Look("#8A4B08", "s", _SPARSE),
+    "strip-conv": Look("#A67B5B", "D", _SPARSE),
+    "local-global": Look("#5B8C5A", "P", _SPARSE),
+    "shift": Look("#6F7D8C", "X", _SPARSE),
     "floor": Look("#D81B2A", ".", (0, (1, 1))),
 }
 #: For variants without a look of their own: what only a benchmark has, in solid lines.

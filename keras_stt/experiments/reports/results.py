@@ -56,8 +56,17 @@ Results = dict[str, Any]
 
 
 def task_of(results: Results) -> Task:
-    """The task of a comparison."""
-    return TASKS[results.get("task", "classify")]
+    """The task of a comparison.
+
+    Raises:
+        ValueError: For a task that this version does not know.
+    """
+    task = results.get("task", "classify")
+    if task not in TASKS:
+        raise ValueError(
+            f"`task` must be one of {', '.join(TASKS)}. Received: task={task!r}"
+        )
+    return TASKS[task]
 
 
 def measures(results: Results, *groups: str) -> list[Measure]:

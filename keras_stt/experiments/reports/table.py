@@ -61,7 +61,7 @@ def terminal_table(results: Results) -> str:
         longest = max(10, max(len(row[0]) for row in rows) - excess)
         rows = [[textwrap.fill(name, longest), *cells] for name, *cells in rows]
         table = plain_table(headings, rows)
-    return "\n".join([table, "", *map(wrapped, notes(results))])
+    return "\n".join([table, "", *map(wrapped, notes(results, shown=shown))])
 
 
 def markdown_table(results: Results) -> str:
@@ -98,8 +98,17 @@ def _alignment(headings: Cells) -> dict[str, Any]:
     return {"disable_numparse": True, "colalign": align}
 
 
-def notes(results: Results, star: str = "*") -> list[str]:
-    """Sentences that belong under a table in which `star` marks the best."""
+def notes(
+    results: Results, star: str = "*", shown: list[Measure] | None = None
+) -> list[str]:
+    """Sentences that belong under a table.
+
+    Args:
+        results: Results of schema 1.
+        star: What marks the best in the table.
+        shown: The columns of the table. None: all.
+    """
+    shown = columns(results) if shown is None else shown
     settings = results.get("settings", {})
     seeds = settings.get("seeds", [])
     names = ", ".join(map(str, seeds))
@@ -116,7 +125,6 @@ def notes(results: Results, star: str = "*") -> list[str]:
     medians = " ".join(
         ["medians per batch", *(f"{key} {x}" for key, x in conditions.items() if x)]
     )
-    shown = columns(results)
     if task_of(results).noun == "mixer":
         lines = [
             f"Accuracies in %: {spread}.",
@@ -127,7 +135,7 @@ def notes(results: Results, star: str = "*") -> list[str]:
     else:
         lines = [
             f"Qualities of captions: {spread}.",
-            "CIDEr is on a scale from 0 to 10, BLEU and ROUGE-L from 0 to 1, all of "
+            "CIDEr is on a scale from 0 to 10, BLEU and ROUGE-L from 0 to 1, on "
             "the whole test split against all references.",
             f"Times are {medians}; those of a caption are per caption.",
         ]

@@ -8,6 +8,7 @@ import matplotlib
 import numpy as np
 import pytest
 from matplotlib.colors import to_rgb
+from matplotlib.markers import MarkerStyle
 from PIL import Image
 from samples import SAMPLE, partial_results, sample_results
 
@@ -237,6 +238,8 @@ def test_trade_off_places_every_mixer():
 def test_every_mixer_has_a_look_of_its_own():
     assert set(COLORS) == {FLOOR, *MIXERS}
     assert len({(look.color, look.line) for look in COLORS.values()}) == len(COLORS)
+    # Others are drawn with their edge alone, which figures draw in white.
+    assert all(MarkerStyle(look.marker).is_filled() for look in COLORS.values())
     variants = [*MIXERS, "mine", "yours"]
     assert len(set(looks(sample_results(variants)).values())) == len(variants)
 
