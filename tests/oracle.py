@@ -116,7 +116,7 @@ def factorized_random(
 
 
 def gaussian(x: Array, w: Weights, axis: int, heads: int, mask: Array | None) -> Array:
-    """`L[i, j] = -(j - i - μ)² / (2σ²)` per head, `σ` the softplus of a weight + 0.001."""
+    """`L[i, j] = -(j - i - μ)² / (2σ²)` for `σ` = softplus(width) + 0.001."""
     n = x.shape[axis]
     result = np.zeros((len(x), heads, n, n))
     for h, i, j in np.ndindex(heads, n, n):

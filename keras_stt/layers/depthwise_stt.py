@@ -77,7 +77,8 @@ class DepthwiseSTT(SynthesizedAttention):
         mask: Boolean tensor of shape `(B, n_1, …, n_M)` (or with sizes 1, which
             broadcast), `True` for the positions that may be attended to; exact in every
             term. (Where all valid positions together weigh less than the smallest
-            float32, 1e-38, a term is 0; see `Gaussian`.) An implicit Keras mask is used where none is given.
+            float32, 1e-38, a term is 0; see `Gaussian`.) An implicit Keras mask is used
+            where none is given.
         use_causal_mask: Whether position `i` attends to positions `≤ i` only, along
             each of the `causal_axes`. Defaults to `False`.
         return_attention_scores: Whether to return the weights too. Defaults to `False`.

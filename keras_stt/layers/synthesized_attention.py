@@ -203,7 +203,8 @@ class SynthesizedAttention(GridLayer):
                         "input, averaged over that axis, and would carry the future "
                         "into the past. Use a synthesizer that does not depend on the "
                         "input ('random', 'factorized_random', 'gaussian') or set "
-                        f"attention_axes={axis + moved}. Received: use_causal_mask=True, "
+                        f"attention_axes={axis + moved}. "
+                        "Received: use_causal_mask=True, "
                         f"synthesizer={type(self.synthesizer).__name__}"
                     )
 

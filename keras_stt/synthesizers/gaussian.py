@@ -15,8 +15,8 @@ from keras_stt.export import export
 from keras_stt.synthesizers.synthesizer import Synthesizer
 from keras_stt.typing import Shape, Tensor
 
-# Added to the width: at 0 the logits would be infinite. Narrower than this, a Gaussian on
-# a grid is one position already.
+# Added to the width, since logits would be infinite at 0. Any narrower, a Gaussian on a
+# grid is one position.
 _NARROWEST = 1e-3
 
 
@@ -25,9 +25,9 @@ class Gaussian(Synthesizer):
     """Logits that fall with the square of the distance from a learned offset.
 
     `L[i, j] = -(j - i - μ)² / (2σ²)`: two weights per head, the center `μ` and the
-    width `σ` (the softplus of a weight, plus 0.001), both in positions of the mode. No weight is
-    tied to the size of the mode: a layer with this synthesizer takes inputs of open
-    sizes, and a trained one runs at any resolution.
+    width `σ` (the softplus of a weight, plus 0.001), both in positions of the mode. No
+    weight is tied to the size of the mode: a layer with this synthesizer takes inputs
+    of open sizes, and a trained one runs at any resolution.
 
     Over several modes, the Kronecker product of the weights is the softmax over all
     positions of the quadratic logits in several dimensions, borders included: what

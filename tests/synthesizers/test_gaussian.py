@@ -54,7 +54,6 @@ def test_a_width_near_0_is_one_position():
 
 
 def test_wide_starts_do_not_overflow():
-    centers, widths = started(1, 2, centers=(0,), widths=(80.0, 5000.0))
     layer = Gaussian(num_heads=2, widths=(80.0, 5000.0))
     layer.build((1, 4, 8))
     assert np.isfinite(array(layer.width)).all()

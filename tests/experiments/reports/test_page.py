@@ -166,7 +166,7 @@ def test_results_that_hold_next_to_nothing(tmp_path):
 def test_without_a_search(tmp_path):
     results = sample_results(["mha", "own"], seeds=(0,), search=False)
     page = Page(write_report(results, tmp_path))
-    assert "There was none. Learning rate of all: 0.001." in page.text
+    assert "None was run. Learning rate: 0.001." in page.text
     assert "1 seed ·" in page.text
 
 
