@@ -1,35 +1,19 @@
-import dataclasses
+"""The commands of `keras-stt`: what they write, and their errors."""
+
 import importlib.util
 import json
 import os
-import re
-import shlex
 import subprocess
 import sys
-from pathlib import Path
 from typing import get_args
 
 import keras
 import numpy as np
 import pytest
+from command_line import SMALL, TINY, run
 
 from keras_stt import __version__, cli
 from keras_stt.cli import bench, command, compare
-from keras_stt.cli.app import app
-from keras_stt.experiments.bench.bench import Bench
-from keras_stt.mixers import MIXERS
-
-REPOSITORY = Path(__file__).parents[1]
-
-TINY = [
-    *("--mixers", "none", "--train-images", "32", "--width", "8", "--depth", "1"),
-    *("--epochs", "1", "--quiet"),
-]
-SMALL = ["--grid", "4x4", "--batch-size", "16"]
-
-
-def run(*arguments):
-    return cli.main(["compare", "classify", *map(str, arguments)])
 
 
 def test_compare_classify(tmp_path, scenes_dir, capsys):
@@ -121,63 +105,6 @@ def test_images_of_ones_own_need_no_tensorflow(tmp_path):
     results = json.loads((tmp_path / "results" / "results.json").read_text())
     assert results["dataset"]["name"] == "mine"
     assert set(results["mixers"]) == {"none", "stt-depthwise"}
-
-
-def settings_of(line):
-    """The settings that a command line gives, without running it."""
-    _, bound, _ = app.parse_args(shlex.split(line, comments=True)[1:])
-    bound.apply_defaults()
-    return bound.arguments["settings"]
-
-
-RECORDED = [
-    path
-    for path in sorted((REPOSITORY / "docs" / "results").rglob("results.json"))
-    if json.loads(path.read_text())["command"].startswith("keras-stt ")
-]
-
-
-@pytest.mark.backend_free
-@pytest.mark.parametrize("path", RECORDED, ids=lambda path: path.parent.name)
-def test_recorded_commands_give_the_recorded_settings(path):
-    results = json.loads(path.read_text())
-    settings = settings_of(results["command"])
-    parsed = json.loads(json.dumps(dataclasses.asdict(settings)))
-    recorded = results["settings"]
-    if "--dataset DIR" in results["command"]:
-        del parsed["dataset"], recorded["dataset"]
-    if "--mixers" not in results["command"] and "mixers" in recorded:
-        # All that there were; there are more now.
-        assert set(recorded.pop("mixers")) <= set(parsed.pop("mixers"))
-    assert parsed == parsed | recorded
-
-
-def documented_commands():
-    """Every command line in the documents, the Makefile and the tutorials."""
-    files = [REPOSITORY / "README.md", REPOSITORY / "Makefile"]
-    files += [*REPOSITORY.glob("docs/*.md"), *REPOSITORY.glob("tutorials/src/*.py")]
-    for path in files:
-        text = path.read_text().replace("\\\n", "")
-        for line in re.findall(r"keras-stt (?:compare \w+|bench) +--[^\n`]+", text):
-            yield pytest.param(line, id=f"{path.name}: {line[:40]}")
-
-
-@pytest.mark.backend_free
-@pytest.mark.parametrize("line", [*documented_commands()])
-def test_documented_commands_parse(line):
-    if "--help" not in line:
-        assert settings_of(line)
-
-
-@pytest.mark.backend_free
-def test_a_comparison_takes_all_mixers_and_by_default_ten():
-    assert settings_of("keras-stt compare classify").mixers == (
-        *("stt-dense", "stt-random", "stt-factorized-dense", "stt-factorized-random"),
-        *("stt-mixture", "stt-mixture-dot"),
-        *("mha", "axial-mha", "depthwise-conv", "none"),
-    )
-    every = settings_of(f"keras-stt compare classify --mixers {' '.join(MIXERS)}")
-    assert every.mixers == tuple(MIXERS)
 
 
 COMPARE = "compare classify"
@@ -310,29 +237,6 @@ def test_a_full_disk_is_one_line(capsys, monkeypatch, tmp_path, scenes_dir):
 
 
 @pytest.mark.backend_free
-def test_help_shows_defaults_as_they_are_typed_and_mixers(capsys, monkeypatch):
-    monkeypatch.setenv("COLUMNS", "200")
-    assert run("--help") == 0
-    shown = " ".join(re.sub("[│╭╮╰╯─]", " ", capsys.readouterr().out).split())
-    for default in ("8x8", "0.002", "64", "convolution"):
-        assert f"[default: {default}]" in shown
-    assert "default: (" not in shown
-    assert "default: None" not in shown
-    choices = re.search(r"\[choices: ([^]]*pooling[^]]*)\]", shown)[1]
-    assert choices.split(", ") == list(MIXERS)
-
-
-@pytest.mark.backend_free
-@pytest.mark.parametrize("line", ["compare classify", "compare caption", "bench"])
-def test_every_option_has_a_help_text(line):
-    _, commands, _ = app.parse_commands(line.split())
-    options = commands[-1].assemble_argument_collection(parse_docstring=True)
-    shown = [option for option in options if option.show]
-    assert len(shown) > 10
-    assert [option.name for option in shown if not option.parameter.help] == []
-
-
-@pytest.mark.backend_free
 def test_without_the_extra_the_command_says_what_to_install(capsys, monkeypatch):
     find = importlib.util.find_spec
     monkeypatch.setattr(
@@ -384,94 +288,3 @@ def test_folders_of_the_machine_stay_out_of_the_record():
     arguments = ["compare", "--data-dir", "/somewhere/data", "--seeds", "0"]
     recorded = command.recorded(arguments)
     assert recorded == "keras-stt compare --data-dir DIR --seeds 0"
-
-
-BENCH = ("bench", "--grid", "3x4", "--batch", "2", "--seconds", "0.01")
-
-
-@pytest.fixture
-def kept_memory(monkeypatch):
-    """As the command starts itself: with a C library that keeps memory."""
-    for name in ("ARENA_MAX", "MMAP_THRESHOLD_", "TRIM_THRESHOLD_"):
-        monkeypatch.setenv(f"MALLOC_{name}", "1000000000")
-
-
-@pytest.mark.usefixtures("kept_memory")
-def test_bench_prints_a_table_and_writes_its_files(tmp_path, capsys):
-    form = {"torch": "traced", "jax": "xla"}.get(keras.backend.backend(), "graph")
-    output = tmp_path / "results"
-    options = (
-        "--channels",
-        "8",
-        "--mixers",
-        "pooling",
-        "--forms",
-        form,
-        "--output",
-        str(output),
-    )
-    assert cli.main([*BENCH, *options]) == 0
-    printed = capsys.readouterr().out
-    for word in ("Grid 3×4, batch 2", "floor", "pooling", "training (ms)"):
-        assert word in printed
-    results = json.loads((output / "results.json").read_text())
-    assert results["settings"]["grids"] == [[3, 4]]
-    assert results["command"].startswith("keras-stt bench --grid 3x4")
-    assert results["command"].endswith("--output DIR")
-    assert (output / "table.md").exists()
-
-
-@pytest.mark.usefixtures("kept_memory")
-def test_benchmarks_have_folders_of_their_own(tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(Bench, "run", lambda self: {"rows": [], **self._results})
-    monkeypatch.setattr(
-        "keras_stt.experiments.bench.table.terminal_table", lambda results: ""
-    )
-    monkeypatch.chdir(tmp_path)
-    for channels in ("8", "16", "8"):
-        assert cli.main([*BENCH, "--channels", channels]) == 0
-    first, second, again = re.findall("Files: (.*)", capsys.readouterr().out)
-    assert first == again != second
-    for folder in (first, second):
-        assert folder.startswith(f"runs/bench-{keras.backend.backend()}-3x4-")
-        assert (tmp_path / folder / "experiment.json").exists()
-
-
-@pytest.mark.usefixtures("kept_memory")
-@pytest.mark.parametrize(
-    ("options", "messages"),
-    [
-        (["--channels", "8"], ["channels=64", "channels=8"]),
-        (["--heads", "8"], ["heads=4", "heads=8"]),
-    ],
-)
-def test_a_refused_folder_of_bench_says_what_differs(
-    options, messages, tmp_path, capsys
-):
-    Bench(settings_of(" ".join(["keras-stt", *BENCH])), tmp_path)
-    assert cli.main([*BENCH, "--output", str(tmp_path), *options]) == 2
-    error = capsys.readouterr().err
-    assert error.count("\n") == 1
-    assert [message for message in messages if message not in error] == []
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="glibc's settings")
-def test_bench_restarts_with_memory_that_is_kept(monkeypatch):
-    started = []
-
-    def execv(*call):
-        started.append(call)
-        raise SystemExit(0)
-
-    monkeypatch.setattr(os, "execv", execv)
-    monkeypatch.setenv("MALLOC_ARENA_MAX", "7")
-    for name in ("MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_"):
-        # Set first, so that they are unset again after the test.
-        monkeypatch.setenv(name, "1")
-        monkeypatch.delenv(name)
-    with pytest.raises(SystemExit):
-        cli.main(list(BENCH))
-    assert started == [(sys.executable, [sys.executable, "-m", "keras_stt", *BENCH])]
-    # What the user has chosen stays.
-    assert os.environ["MALLOC_ARENA_MAX"] == "7"
-    assert int(os.environ["MALLOC_TRIM_THRESHOLD_"]) > 2**32
