@@ -158,3 +158,19 @@ def strip_convolution(w, x, kernel_size):
 def local_global(w, x, kernel_size):
     y = depthwise(x, w["convolution/kernel"], w["convolution/bias"])
     return y + w["scale"] * x.mean(axis=(1, 2), keepdims=True)
+
+
+def shift(w, x, window):
+    """Every channel by itself."""
+    reach, channels = window // 2, x.shape[-1]
+    offsets = list(np.ndindex(window, window))
+    size = max(1, channels // len(offsets))
+    y = np.zeros_like(x)
+    for channel in range(channels):
+        group = channel // size
+        offset = offsets[group] if group < len(offsets) else (reach, reach)
+        for i, j in np.ndindex(x.shape[1:3]):
+            row, column = i + offset[0] - reach, j + offset[1] - reach
+            if 0 <= row < x.shape[1] and 0 <= column < x.shape[2]:
+                y[:, i, j, channel] = x[:, row, column, channel]
+    return y

@@ -31,8 +31,6 @@ def test_open_sizes_and_a_file(tmp_path):
     assert not model.weights
 
 
-def test_errors():
+def test_an_even_window_is_an_error():
     with pytest.raises(ValueError, match=r"`window` must be odd.*Received: window=2"):
         Shift(2)
-    with pytest.raises(ValueError, match="at least window²=9 channels"):
-        Shift()(normal(1, 3, 3, 8))
