@@ -50,6 +50,19 @@ sys.exit(main())
 """
 
 
+def run_without_tensorflow(*command, output):
+    """The results of a command in a process where only its backend is installed."""
+    arguments = map(str, (*command, "--output", output))
+    done = subprocess.run(
+        [sys.executable, "-c", WITHOUT_TENSORFLOW, *arguments],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "KERAS_BACKEND": keras.backend.backend()},
+    )
+    assert done.returncode == 0, done.stderr
+    return json.loads((output / "results.json").read_text())
+
+
 def test_a_folder_of_photographs_needs_no_tensorflow(tmp_path):
     from PIL import Image
 
@@ -66,16 +79,9 @@ def test_a_folder_of_photographs_needs_no_tensorflow(tmp_path):
         *("compare", "caption", "--dataset", photographs, "--variants"),
         *("stt-random+stt-random", "--grid", "4x4", "--width", "4", "--heads", "2"),
         *("--encoder-depth", "1", "--decoder-depth", "1", "--max-length", "3"),
-        *("--batch-size", "2", "--epochs", "1", "--output", tmp_path / "results"),
+        *("--batch-size", "2", "--epochs", "1"),
     ]
-    done = subprocess.run(
-        [sys.executable, "-c", WITHOUT_TENSORFLOW, *map(str, command)],
-        capture_output=True,
-        text=True,
-        env={**os.environ, "KERAS_BACKEND": keras.backend.backend()},
-    )
-    assert done.returncode == 0, done.stderr
-    results = json.loads((tmp_path / "results" / "results.json").read_text())
+    results = run_without_tensorflow(*command, output=tmp_path / "results")
     assert results["dataset"]["name"] == "photographs"
     assert results["variants"]["stt-random+stt-random"]["bleu_1"]["runs"]
 
@@ -93,16 +99,8 @@ def test_images_of_ones_own_need_no_tensorflow(tmp_path):
         *("compare", "classify", "--dataset", tmp_path / "mine.npz", "--mixers"),
         *("none", "stt-depthwise", "--grid", "4x4", "--width", "4", "--heads", "2"),
         *("--depth", "1", "--batch-size", "4", "--epochs", "1"),
-        *("--output", tmp_path / "results"),
     ]
-    done = subprocess.run(
-        [sys.executable, "-c", WITHOUT_TENSORFLOW, *map(str, command)],
-        capture_output=True,
-        text=True,
-        env={**os.environ, "KERAS_BACKEND": keras.backend.backend()},
-    )
-    assert done.returncode == 0, done.stderr
-    results = json.loads((tmp_path / "results" / "results.json").read_text())
+    results = run_without_tensorflow(*command, output=tmp_path / "results")
     assert results["dataset"]["name"] == "mine"
     assert set(results["mixers"]) == {"none", "stt-depthwise"}
 
