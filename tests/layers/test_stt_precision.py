@@ -33,7 +33,9 @@ def test_half_precision(name, policy, masked):
     layer = built(
         STT(4, synthesizer=SYNTHESIZERS[name].make(), dtype=policy, dropout=0.1), IMAGE
     )
-    assert {w.dtype for w in layer.weights} == {variable}
+    # Centers and widths keep float32: half precision miscounts long modes.
+    kept = {"float32"} if name == "gaussian" else set()
+    assert {w.dtype for w in layer.weights} == {variable} | kept
     x, mask = normal(*IMAGE), image_mask() if masked else None
     output, scores = layer(x, mask=mask, return_attention_scores=True)
     for tensor in (output, *scores):
