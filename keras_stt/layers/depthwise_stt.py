@@ -12,7 +12,7 @@ from keras import ops
 from keras_stt import arguments
 from keras_stt import ops as stt_ops
 from keras_stt.export import export
-from keras_stt.layers.synthesized_attention import SynthesizedAttention
+from keras_stt.layers.synthesized_attention import ModeWeights, SynthesizedAttention
 from keras_stt.portable import portable_activation
 from keras_stt.typing import Shape, Tensor
 
@@ -236,39 +236,53 @@ class DepthwiseSTT(SynthesizedAttention):
         if mask is not None:
             mask = stt_ops.grid_mask(mask, inputs)
             inputs = stt_ops.zero_masked(inputs, mask)
-        found = self._mode_weights(inputs, mask, use_causal_mask, training)
-        *sizes, channels = ops.shape(inputs)
-        rows = ops.reshape(inputs, (-1, channels))
-        terms = stt_ops.tensor_transformation(
-            ops.repeat(rows, self.num_terms, axis=-1),
-            sizes,
-            found.weights,
-            self._modes,
-            self.num_terms * channels,
-            mask=mask,
-            normalizers=found.scores,
-            shared=found.shared,
-        )
-        terms = ops.reshape(terms, (*sizes, channels, self.num_terms))
+        weights = self._mode_weights(inputs, mask, use_causal_mask, training)
         amplitudes, skip = self._amplitudes(inputs, mask)
-        output = ops.sum(terms * amplitudes, axis=-1) + skip * inputs
+        if mask is None or len(mask.shape) == 2:
+            # With one mode, the softmax has left the masked positions out already.
+            output = stt_ops.depthwise_transformation(
+                inputs, weights.weights, self._modes, amplitudes, weights.shared
+            )
+        else:
+            output = self._masked(inputs, mask, weights, amplitudes)
+        output = output + skip * inputs
         if self.bias is not None:
             output = output + self.bias
         if self.gate is not None:
             output = output * self.gate_dense(inputs)
-        output = self.as_given(output, modes=len(sizes) - 1)
+        batch = ops.shape(inputs)[0]
+        output = self.as_given(output, modes=len(inputs.shape) - 2)
         if not return_attention_scores:
             return output
-        return output, self._returned_scores(found.scores, sizes[0])
+        return output, self._returned_scores(weights.scores, batch)
+
+    def _masked(
+        self, inputs: Tensor, mask: Tensor, weights: ModeWeights, amplitudes: Tensor
+    ) -> Tensor:
+        """The sum of the terms over the valid positions, with a quotient per term."""
+        *sizes, channels = ops.shape(inputs)
+        terms = stt_ops.tensor_transformation(
+            ops.repeat(ops.reshape(inputs, (-1, channels)), self.num_terms, axis=-1),
+            sizes,
+            weights.weights,
+            self._modes,
+            self.num_terms * channels,
+            mask=mask,
+            normalizers=weights.scores,
+            shared=weights.shared,
+        )
+        terms = ops.reshape(terms, (*sizes, channels, self.num_terms))
+        if len(amplitudes.shape) == 3:
+            axes = [*range(1, len(sizes))]
+            amplitudes = ops.expand_dims(amplitudes, axis=axes)
+        return ops.sum(terms * amplitudes, axis=-1)
 
     def _amplitudes(self, inputs: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor]:
-        """The amplitudes of the terms, `(B or 1, 1, …, C, K)`, and of the input."""
-        modes = [1] * (len(inputs.shape) - 2)
-        shape = (-1, *modes, inputs.shape[-1], self.num_terms)
-        amplitudes = ops.reshape(self.amplitudes, shape)
+        """The amplitudes of the terms, `(C, K)` or `(B, C, K)`, and of the input."""
+        amplitudes = ops.convert_to_tensor(self.amplitudes)
         skip = ops.convert_to_tensor(self.skip)
         if self.bounded:
-            total = ops.sum(ops.abs(self.amplitudes), axis=-1) + ops.abs(skip)
+            total = ops.sum(ops.abs(amplitudes), axis=-1) + ops.abs(skip)
             factor = 1.0 / ops.maximum(total, 1.0)
             amplitudes = amplitudes * ops.expand_dims(factor, -1)
             skip = skip * factor
@@ -276,8 +290,8 @@ class DepthwiseSTT(SynthesizedAttention):
             positions = range(1, len(inputs.shape) - 1)
             valid = None if mask is None else ops.expand_dims(mask, axis=-1)
             mean = stt_ops.masked_mean(inputs, [*positions], valid)
-            change = self.amplitude_dense(mean)
-            amplitudes = amplitudes + ops.reshape(change, shape)
+            change = self.amplitude_dense(ops.reshape(mean, (-1, inputs.shape[-1])))
+            amplitudes = amplitudes + ops.reshape(change, (-1, *amplitudes.shape))
         return amplitudes, skip
 
     def _check_call(self, use_causal_mask: bool, return_attention_scores: bool) -> None:

@@ -1,6 +1,9 @@
 """Tensor algebra and masks as pure functions of tensors."""
 
 from keras_stt.export import exported
+from keras_stt.ops.depthwise_transformation import (
+    depthwise_transformation as depthwise_transformation,
+)
 from keras_stt.ops.masks import causal_mask as causal_mask
 from keras_stt.ops.masks import finite as finite
 from keras_stt.ops.masks import grid_mask as grid_mask
