@@ -31,6 +31,9 @@ COMPARE_PACKAGES = (
     *("jinja2", "matplotlib", "PIL", "pycocoevalcap", "tabulate", "tqdm"),
 )
 
+#: What `--robustness full` needs.
+ROBUSTNESS_PACKAGES = ("art", "imagecorruptions")
+
 #: What they need to read data sets that are not a folder.
 DATASET_PACKAGES = ("importlib_resources", "tensorflow", "tensorflow_datasets")
 
@@ -59,6 +62,8 @@ def classify(
     Trains one classifier per mixer, all else equal, and writes a table, results.json,
     pictures and report.html. If it is stopped, run the same command to resume it.
     """
+    if settings.robustness == "full":
+        check_installed(ROBUSTNESS_PACKAGES, "robustness")
     _compare(settings, options, arguments)
 
 

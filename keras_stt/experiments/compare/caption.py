@@ -124,7 +124,10 @@ class CaptionComparison(Comparison):
         self, model: keras.Model, batch: Examples, variant: str
     ) -> dict[str, Step]:
         # A trained model ends its captions: how long they are is part of the time.
-        captioner, beam_size = self.trained(variant), self.settings.beam_size
+        captioner, beam_size = (
+            self.trained(variant, self.settings.seeds[0]),
+            self.settings.beam_size,
+        )
         return {
             **super().steps(model, batch, variant),
             "caption_ms": lambda: captioner.generate(
@@ -171,7 +174,7 @@ class CaptionComparison(Comparison):
             text = done[0]["captions"][split][index]
             if not text:
                 continue
-            model = self.trained(variant)
+            model = self.trained(variant, self.settings.seeds[0])
             tokens = model.tokenize([text])[:, :-1]
             inputs = {"image": image[None] / np.float32(255), "tokens": tokens}
             maps = attention_maps(model, inputs)[-1]

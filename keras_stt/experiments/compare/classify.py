@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any
 
@@ -12,12 +12,12 @@ import numpy as np
 from keras_stt.experiments.compare.comparison import Comparison
 from keras_stt.experiments.data.classification import Images, load_classification
 from keras_stt.experiments.data.examples import Examples, checksum
-from keras_stt.experiments.measures.robustness import (
-    BATCH_SIZE,
-    accuracy,
-    fgsm_accuracy,
-    noise_accuracy,
-)
+from keras_stt.experiments.measures.robustness import suite
+from keras_stt.experiments.measures.robustness.attacks import fgsm_accuracy
+from keras_stt.experiments.measures.robustness.noise import noise_accuracy
+from keras_stt.experiments.measures.robustness.predictions import BATCH_SIZE, accuracy
+from keras_stt.experiments.measures.robustness.stability import carry_weights
+from keras_stt.experiments.reports import files
 from keras_stt.experiments.reports.results import FGSM_STRENGTHS, NOISE_STRENGTHS
 from keras_stt.mixers import MIXERS
 from keras_stt.models import image_classifier
@@ -58,13 +58,15 @@ class ClassifyComparison(Comparison):
             "image_shape": data.train.images.shape[1:],
         }
 
-    def build(self, variant: str) -> keras.Model:
+    def build(self, variant: str, scale: float = 1) -> keras.Model:
+        """Makes the model of a variant, for images and a grid larger by a factor."""
         settings, data = self.settings, self.data
+        height, width, channels = data.train.images.shape[1:]
         return image_classifier(
-            data.train.images.shape[1:],
+            (round(scale * height), round(scale * width), channels),
             len(data.class_names),
             mixer=variant,
-            grid=settings.grid,
+            grid=tuple(round(scale * size) for size in settings.grid),
             width=settings.width,
             depth=settings.depth,
             num_heads=settings.num_heads,
@@ -79,6 +81,40 @@ class ClassifyComparison(Comparison):
         # Not more at a time than in training: what fitted there fits here.
         batch_size = min(BATCH_SIZE, self.settings.batch_size)
         return _accuracies(model, self.data.test, batch_size, self.progress, label)
+
+    def further(self, variant: str, seed: int, label: str) -> dict[str, Any]:
+        """What `--robustness full` measures of a run, from its file if it is there."""
+        if self.settings.robustness != "full":
+            return {}
+        path = self.run_folder(variant, seed) / "robustness.json"
+        known = files.read_json(path) if path.exists() else {}
+        if len(known) == len(suite.NAMES):
+            return known
+        model = self.trained(variant, seed)
+        measures = suite.measures(
+            model,
+            self.data.test,
+            self.data.train,
+            partial(self._resized, model, variant),
+            self.settings.grid,
+            self.folder / "corrupted",
+            min(BATCH_SIZE, self.settings.batch_size),
+        )
+        for name, measure in _shown(measures, f"{label}: robustness", self.progress):
+            if name not in known:
+                known[name] = measure()
+                files.write_json(path, known)
+        return known
+
+    def _resized(
+        self, model: keras.Model, variant: str, scale: float
+    ) -> keras.Model | None:
+        """The trained model for larger or smaller images, if it has no fixed size."""
+        sizes = [*self.data.train.images.shape[1:3], *self.settings.grid]
+        if any(scale * size % 1 for size in sizes):
+            return None
+        other = self.build(variant, scale)
+        return other if carry_weights(model, other) else None
 
     def sizes(self, model: keras.Model, variant: str) -> dict[str, int]:
         settings, layer = self.settings, model.get_layer("block_0").mixer
@@ -97,8 +133,6 @@ def _accuracies(
     model: keras.Model, test: Images, batch_size: int, progress: bool, label: str
 ) -> dict[str, float]:
     """Accuracy on the test images as they are, noisy, and attacked."""
-    from tqdm import tqdm
-
     measures: dict[str, Callable[[], float]] = {
         "test_accuracy": partial(accuracy, model, test, batch_size)
     }
@@ -110,14 +144,23 @@ def _accuracies(
         measures[f"accuracy_fgsm_{step}_255"] = partial(
             fgsm_accuracy, model, test, step / 255, batch_size=batch_size
         )
-    bar = tqdm(
+    shown = _shown(measures, f"{label}: testing", progress)
+    return {name: measure() for name, measure in shown}
+
+
+def _shown(
+    measures: dict[str, Callable[[], Any]], label: str, progress: bool
+) -> Iterable[tuple[str, Callable[[], Any]]]:
+    """The measures one after the other, with a progress bar."""
+    from tqdm import tqdm
+
+    return tqdm(
         measures.items(),
-        desc=f"{label}: testing",
+        desc=label,
         unit="measure",
         leave=False,
         disable=None if progress else True,
     )
-    return {name: measure() for name, measure in bar}
 
 
 def skeleton_multiply_adds(model: keras.Model) -> int:

@@ -110,7 +110,8 @@ class Comparison(ABC):
                 rate = search[variant]["best"] if search else settings.learning_rates[0]
                 label = f"[{number}/{total}] {variant}, seed {seed}"
                 new = not self._measures(variant, seed).exists()
-                runs[variant].append(self._run(variant, seed, rate, label))
+                run = self._run(variant, seed, rate, label)
+                runs[variant].append(run | self.further(variant, seed, label))
                 if new:
                     self._write(search, runs, costs={}, finished=False)
         results = self._write(search, runs, self._costs(), finished=True)
@@ -163,9 +164,12 @@ class Comparison(ABC):
         """Among how many things a time is divided; a step counts as one."""
         return 1
 
-    def trained(self, variant: str) -> keras.Model:
-        """The trained model of a variant and the first seed, from its file."""
-        seed = self.settings.seeds[0]
+    def further(self, variant: str, seed: int, label: str) -> dict[str, Any]:
+        """What is measured of a finished run if asked for; nothing by default."""
+        return {}
+
+    def trained(self, variant: str, seed: int) -> keras.Model:
+        """The trained model of a variant and a seed, from its file."""
         path = self._measures(variant, seed)
         return train(
             partial(self.build, variant),
@@ -246,7 +250,11 @@ class Comparison(ABC):
 
     def _measures(self, variant: str, seed: int) -> Path:
         """The file of a finished training run."""
-        return self.folder / "runs" / variant / f"seed-{seed}" / "measures.json"
+        return self.run_folder(variant, seed) / "measures.json"
+
+    def run_folder(self, variant: str, seed: int) -> Path:
+        """The folder of a training run."""
+        return self.folder / "runs" / variant / f"seed-{seed}"
 
     def _costs(self) -> dict[str, Any]:
         """Times and memory of a step, measured in one go for all variants."""
@@ -325,10 +333,11 @@ def _summaries(
     }
     for name in TASKS[task].measures:
         if name in runs[0]:
-            entry[name] = summary([run[name] for run in runs])
-    for name, found in costs.items():
-        values = found if isinstance(found, list) else [found]
-        entry[name] = None if found is None else summary(values)
+            found = [run[name] for run in runs]
+            entry[name] = None if None in found else summary(found)
+    for name, cost in costs.items():
+        values = cost if isinstance(cost, list) else [cost]
+        entry[name] = None if cost is None else summary(values)
     return entry
 
 

@@ -161,10 +161,14 @@ class ClassifySettings(Settings):
     Attributes:
         mixers: Token mixers to compare.
         depth: Number of blocks.
+        robustness: What the trained models are tested with: standard is noise and one
+            gradient step; full adds corruptions, attacks with and without gradients,
+            shifts, hidden patches, other sizes and calibration, minutes per run.
     """
 
     mixers: Mixers = DEFAULT_MIXERS
     depth: int = 4
+    robustness: Literal["standard", "full"] = "standard"
 
     task: ClassVar[str] = "classify"
     variants_field: ClassVar[str] = "mixers"
@@ -263,8 +267,8 @@ def identity(settings: Settings, data: str | None = None) -> dict[str, Any]:
         data: Fingerprint of the data, once it is loaded.
     """
     shared = record(settings)
-    for free in (settings.variants_field, "seeds"):
-        del shared[free]
+    for free in (settings.variants_field, "seeds", "robustness"):
+        shared.pop(free, None)
     shared = {
         "task": settings.task,
         "keras_stt": __version__,

@@ -1,9 +1,12 @@
 """Files that are written whole or not at all."""
 
+import io
 import json
 import os
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from keras_stt.experiments.errors import UserError
 
@@ -21,6 +24,14 @@ def write_bytes(path: str | os.PathLike[str], data: bytes) -> None:
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def write_array(path: Path, values: np.ndarray) -> None:
+    """Write a NumPy array as a `.npy` file, atomically."""
+    buffer = io.BytesIO()
+    np.save(buffer, values)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_bytes(path, buffer.getvalue())
 
 
 def write_json(path: str | os.PathLike[str], data: Any) -> None:

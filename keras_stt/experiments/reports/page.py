@@ -8,12 +8,14 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
+import matplotlib
 from jinja2 import Environment, FileSystemLoader, Template
 from markupsafe import Markup, escape
 
+from keras_stt.experiments.reports import robustness
 from keras_stt.experiments.reports.files import write_bytes
 from keras_stt.experiments.reports.looks import looks
-from keras_stt.experiments.reports.plots import write_figures
+from keras_stt.experiments.reports.plots import STYLE, write_figure, write_figures
 from keras_stt.experiments.reports.results import (
     Results,
     entry,
@@ -43,6 +45,13 @@ def write_report(results: Results, folder: str | os.PathLike[str]) -> Path:
     """
     folder = Path(folder)
     paths = write_figures(results, folder)
+    families = [
+        family for family in robustness.FAMILIES if robustness.has(results, family)
+    ]
+    for family in families:
+        paths.append(folder / f"{family.name}.png")
+        with matplotlib.rc_context(STYLE):
+            write_figure(robustness.figure(results, family), paths[-1])
     if results.get("task") == "caption":
         paths += [folder / f"{name}.png" for name in _CAPTION_FIGURES]
     page = _template().render(
@@ -53,6 +62,10 @@ def write_report(results: Results, folder: str | os.PathLike[str]) -> Path:
         verdict=verdict(results),
         unfinished=unfinished(results),
         quality=_table(results, "accuracy", "noise", "fgsm", "caption", "unseen"),
+        families=[
+            {"family": family, "table": robustness.table(results, family)}
+            for family in families
+        ],
         costs=_table(results, "size", "cost", "training", "layer"),
         search=_search(results),
         learning_rates=_learning_rates(results),

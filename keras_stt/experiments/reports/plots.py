@@ -67,7 +67,8 @@ def write_figures(results: Results, folder: str | os.PathLike[str]) -> list[Path
 
     Returns:
         The files: `accuracy.png`, `learning.png`, `robustness.png`, `cost.png` and
-        `trade_off.png`, in this order, without those that lack data.
+        `trade_off.png`, in this order, and those of `reports/robustness.py`, without
+        those that lack data.
     """
     check(results)
     folder = Path(folder)
@@ -101,7 +102,7 @@ def accuracy(results: Results) -> Figure | None:
     baseline = task_of(results).baseline
     figure, (left, right) = side_by_side(order, [1, 1.25], 0.31, above=0.6)
     for row, variant in enumerate(order):
-        runs, color = _runs(results, variant, measure), looks(results)[variant].color
+        runs, color = runs_of(results, variant, measure), looks(results)[variant].color
         left.barh(row, runs.mean(), 0.56, color=color)
         text = measure.text(summary_of(results, variant, measure))
         left.text(runs.mean(), row, f" {text}", va="center_baseline")
@@ -114,7 +115,7 @@ def accuracy(results: Results) -> Figure | None:
     if classes > 1:
         _mark(left, measure.scale / classes, "guessing")
     if baseline in order:
-        _mark(right, _runs(results, baseline, measure).mean(), baseline)
+        _mark(right, runs_of(results, baseline, measure).mean(), baseline)
     right.grid(axis="x")
     right.margins(x=0.06)
     right.xaxis.set_major_locator(MaxNLocator(8, steps=[1, 2, 5, 10]))
@@ -129,13 +130,13 @@ def learning(results: Results) -> Figure | None:
     losses, accuracies = _curves(results, "loss"), _curves(results, "accuracy")
     if not losses or not accuracies:
         return None
-    figure, (left, right) = _lined()
+    figure, (left, right) = two_panels()
     ends = {}
     for variant, look in looks(results).items():
         if variant in losses:
-            _line(left, losses[variant].T, look)
+            line(left, losses[variant].T, look)
         if variant in accuracies:
-            ends[variant] = _line(right, 100 * accuracies[variant].T, look)
+            ends[variant] = line(right, 100 * accuracies[variant].T, look)
     left.set(title="Training loss", ylabel="Cross-entropy (nats)")
     right.set(title="Accuracy, training images", ylabel="Training accuracy (%)")
     for axes in (left, right):
@@ -151,17 +152,17 @@ def robustness(results: Results) -> Figure | None:
     clean = quality_of(results)
     if not measures(results, "noise", "fgsm"):
         return None
-    figure, panels = _lined(sharey=True)
+    figure, panels = two_panels(sharey=True)
     ends: dict[str, float] = {}
     for axes, group in zip(panels, ("noise", "fgsm"), strict=True):
         for variant, look in looks(results).items():
             points = {
                 measure.strength: runs
                 for measure in [clean, *measures(results, group)]
-                if (runs := _runs(results, variant, measure)).size
+                if (runs := runs_of(results, variant, measure)).size
             }
             if len(points) > 1:
-                ends[variant] = _line(axes, points.values(), look, [*points])
+                ends[variant] = line(axes, points.values(), look, [*points])
         strengths = [0, *(measure.strength for measure in measures(results, group))]
         axes.set_xticks(strengths, [f"{strength:g}" for strength in strengths])
     if not ends:
@@ -212,8 +213,8 @@ def trade_off(results: Results) -> Figure | None:
     for variant, point in points.items():
         look = looks(results)[variant]
         bar: Options = {"elinewidth": 4, "ecolor": (look.color, 0.3)}
-        bar |= {"linestyle": "none", "color": look.color, **_dot(look, 8)}
-        axes.errorbar(*point, _spread(_runs(results, variant, up)), **bar)
+        bar |= {"linestyle": "none", "color": look.color, **dot(look, 8)}
+        axes.errorbar(*point, _spread(runs_of(results, variant, up)), **bar)
     axes.set_title("Quality for the work done: the upper left is better")
     axes.set(xlabel=_capital(along.label), ylabel=_capital(up.label))
     axes.margins(0.12, 0.12)
@@ -253,7 +254,7 @@ def _mark(axes: Axes, x: float, name: str) -> None:
     axes.text(x, 1.015, name, color=MUTED, **at)
 
 
-def _lined(sharey: bool = False) -> Any:
+def two_panels(sharey: bool = False) -> Any:
     """Two panels of lines with room for a legend on the right."""
     figure = Figure(figsize=(_INCHES, _LINED_HEIGHT))
     panels = figure.subplots(1, 2, sharey=sharey)
@@ -261,7 +262,7 @@ def _lined(sharey: bool = False) -> Any:
     return figure, panels
 
 
-def _runs(results: Results, variant: str, measure: Measure) -> np.ndarray:
+def runs_of(results: Results, variant: str, measure: Measure) -> np.ndarray:
     """The runs of a measure in the shown unit; empty where it is missing."""
     runs = (summary_of(results, variant, measure) or {}).get("runs", [])
     return measure.scale * np.array(runs, dtype=float)
@@ -272,7 +273,8 @@ def _spread(runs: np.ndarray) -> float:
     return float(runs.std(ddof=1)) if len(runs) > 1 else 0.0
 
 
-def _dot(look: Look, size: float) -> Options:
+def dot(look: Look, size: float) -> Options:
+    """The marker of a variant, of the same apparent size for all."""
     size *= _MARKER_SCALES.get(look.marker, 1.0)
     return {"marker": look.marker, "markersize": size, "markeredgecolor": "white"}
 
@@ -289,7 +291,7 @@ def _curves(results: Results, key: str) -> dict[str, np.ndarray]:
     return curves_of
 
 
-def _line(axes: Axes, runs: Any, look: Look, x: Any = None) -> float:
+def line(axes: Axes, runs: Any, look: Look, x: Any = None) -> float:
     """Draw a line of means in a band from low to high; return where the line ends."""
     x = np.arange(1, len(runs) + 1) if x is None else x
     low, mean, high = (
@@ -297,7 +299,7 @@ def _line(axes: Axes, runs: Any, look: Look, x: Any = None) -> float:
         for reduce in (np.min, np.mean, np.max)
     )
     axes.fill_between(x, low, high, color=look.color, alpha=0.13, linewidth=0)
-    axes.plot(x, mean, color=look.color, linestyle=look.line, **_dot(look, 5))
+    axes.plot(x, mean, color=look.color, linestyle=look.line, **dot(look, 5))
     return float(mean[-1])
 
 
@@ -313,7 +315,7 @@ def legend(
     for name in order:
         look, label = look_of[name], _short(name) + (notes or {}).get(name, "")
         line: Options = {"color": look.color, "linestyle": look.line, "label": label}
-        handles.append(Line2D([], [], **line, **_dot(look, 5)))
+        handles.append(Line2D([], [], **line, **dot(look, 5)))
     where: Options = {"loc": "center left", "bbox_to_anchor": (1.03, 0.5)}
     font: Options = {"frameon": False, "fontsize": 8, "handlelength": 2.6}
     axes.legend(handles=handles, title=title, borderaxespad=0, **where, **font)

@@ -5,9 +5,22 @@ from typing import Any
 
 MISSING = "–"
 
+#: The corruptions of ImageNet-C, with its names.
+CORRUPTIONS = (
+    *("gaussian_noise", "shot_noise", "impulse_noise"),
+    *("defocus_blur", "glass_blur", "motion_blur", "zoom_blur"),
+    *("snow", "frost", "fog", "brightness"),
+    *("contrast", "elastic_transform", "pixelate", "jpeg_compression"),
+)
+
 Summary = dict[str, Any]
 
-_QUALITIES = ("accuracy", "noise", "fgsm", "caption", "unseen")
+#: Groups of what `--robustness full` adds, in the order in which it is reported.
+ROBUSTNESS = (
+    *("subset", "corruption", "pgd", "square", "universal"),
+    *("shift", "occlusion", "resolution", "calibration"),
+)
+_QUALITIES = ("accuracy", "noise", "fgsm", "caption", "unseen", *ROBUSTNESS)
 _SCALES = {"%": 100.0, "M": 1e-6, "MiB": 2.0**-20}
 
 
@@ -20,11 +33,12 @@ class Measure:
         title: Name in prose, on axes and over a Markdown column.
         unit: Unit as shown; empty for a plain count.
         group: `"accuracy"`, `"noise"`, `"fgsm"`, `"caption"`, `"unseen"`, `"size"`,
-            `"cost"`, `"training"` or `"layer"`.
+            `"cost"`, `"training"`, `"layer"`, or one of `ROBUSTNESS`.
         heading: Short heading of a column, on one or two lines; by default the title,
             its last word on a second line.
         digits: Decimals shown.
-        strength: Of the disturbance: σ of the noise, or ε of FGSM in 255ths.
+        strength: Of the disturbance: σ of noise, ε of an attack in 255ths, largest
+            shift in pixels, hidden share of an image, or factor of its size.
     """
 
     name: str
@@ -110,6 +124,46 @@ _COSTS = (
     Measure("peak_step_bytes", "peak memory", "MiB", "cost", "peak\nMiB", digits=0),
 )
 _RUN = Measure("training_seconds", "training", "s", "training", "training\ns", digits=0)
+
+
+def _disturbed(group: str, name: str, title: str, strengths: tuple[float, ...]) -> Any:
+    """A measure for each strength of a disturbance."""
+    return (
+        Measure(
+            name.format(strength),
+            title.format(strength),
+            "%",
+            group,
+            strength=strength,
+        )
+        for strength in strengths
+    )
+
+
+_ROBUSTNESS = (
+    Measure("accuracy_subset", "the same images, undisturbed", "%", "subset"),
+    Measure("accuracy_attacked_subset", "attacked images before", "%", "subset"),
+    *(
+        Measure(f"accuracy_{name}", name.replace("_", " "), "%", "corruption")
+        for name in CORRUPTIONS
+    ),
+    *_disturbed("pgd", "accuracy_pgd_{:g}_255", "PGD {:g}/255", (0.5, 1, 2, 4)),
+    *_disturbed("square", "accuracy_square_{:g}_255", "Square {:g}/255", (2,)),
+    *_disturbed(
+        "universal", "accuracy_universal_{:g}_255", "universal {:g}/255", (4, 8)
+    ),
+    *_disturbed("shift", "shift_consistency_{:g}", "shifts up to {:g}", (1, 2, 4)),
+    *_disturbed(
+        "occlusion", "accuracy_occlusion_{:g}", "{:.0%} hidden", (0.1, 0.25, 0.5)
+    ),
+    *_disturbed(
+        "resolution",
+        "accuracy_resolution_{:g}",
+        "size ×{:g}",
+        (0.75, 0.875, 1.25, 1.5),
+    ),
+    Measure("calibration_error", "calibration error", "%", "calibration"),
+)
 _CLASSIFY = (
     Measure("test_accuracy", "test accuracy", "%", "accuracy", "test\n%"),
     Measure("accuracy_noise_0.05", "noise 0.05", "%", "noise", strength=0.05),
@@ -121,6 +175,7 @@ _CLASSIFY = (
     Measure("multiply_adds", "multiply-adds per image", "M", "size", "MACs\nM"),
     *_COSTS,
     _RUN,
+    *_ROBUSTNESS,
     Measure("mixer_parameters", "one layer: parameters", "", "layer", digits=0),
     Measure(
         "mixer_multiply_adds", "MACs of a layer", "M", "layer", "one layer:\nMACs M", 2

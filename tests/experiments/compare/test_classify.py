@@ -1,4 +1,5 @@
 import json
+import shutil
 from types import SimpleNamespace
 
 import keras
@@ -10,7 +11,9 @@ from keras_stt.experiments.compare import classify, comparison
 from keras_stt.experiments.compare.classify import ClassifyComparison
 from keras_stt.experiments.compare.settings import ClassifySettings
 from keras_stt.experiments.data.classification import Images
+from keras_stt.experiments.measures.robustness import suite
 from keras_stt.experiments.reports.results import TASKS
+from keras_stt.experiments.reports.tasks import ROBUSTNESS
 from keras_stt.models import image_classifier
 
 SMALL = ClassifySettings(
@@ -57,6 +60,9 @@ def test_results_hold_every_measure_of_every_mixer(finished):
     assert list(results["mixers"]) == list(SMALL.mixers)
     for entry in results["mixers"].values():
         for name, measure in TASKS["classify"].measures.items():
+            if measure.group in ROBUSTNESS:
+                assert name not in entry
+                continue
             found = entry[name]
             if found is None:
                 assert name == "peak_step_bytes"
@@ -163,6 +169,46 @@ def test_finished_results_stay_finished(finished, scenes_dir, monkeypatch):
     monkeypatch.setattr(comparison, "train", lambda *_, **__: pytest.fail("trained"))
     assert compared(SMALL, folder, scenes_dir) == results
     assert [done for name, done in written if name == "results.json"] == [True]
+
+
+def test_robustness_is_added_to_a_finished_comparison_and_resumes(
+    finished, tmp_path, scenes_dir, monkeypatch
+):
+    folder = shutil.copytree(finished[0], tmp_path / "copy")
+    calls, known = [], suite.measures
+
+    def corrupted(data, name, folder):
+        calls.append((name, folder))
+        if len(calls) == 4:
+            raise KeyboardInterrupt
+        return [data, Images(data.images, (data.labels + 1) % 2)]
+
+    monkeypatch.setattr(suite, "corrupted", corrupted)
+    # The attacks have tests of their own, and take long.
+    for attack in ("pgd_accuracy", "square_accuracy", "universal_accuracy"):
+        monkeypatch.setattr(suite, attack, lambda *_, **__: 0.25)
+    fit = pytest.MonkeyPatch()
+    fit.setattr(keras.Model, "fit", lambda *_, **__: pytest.fail("trained"))
+    settings = changed(robustness="full")
+    with pytest.raises(KeyboardInterrupt):
+        compared(settings, folder, scenes_dir)
+    results = compared(settings, folder, scenes_dir)
+    fit.undo()
+    # Fifteen for each of four runs, and the one that was interrupted.
+    assert len(calls) == 15 * 4 + 1
+    assert {path for _, path in calls} == {folder / "corrupted"}
+    assert known is suite.measures
+    for name, entry in results["mixers"].items():
+        assert set(suite.NAMES) <= set(entry)
+        # Of two classes, the answers are right for the one half or the other.
+        assert entry["accuracy_fog"]["runs"] == [0.5, 0.5]
+        assert entry["accuracy_pgd_1_255"]["runs"] == [0.25, 0.25]
+        clean = entry["test_accuracy"]["runs"]
+        assert entry["accuracy_subset"]["runs"] == clean
+        # A grid of 4×4 is at 1.25 and 1.5 one of 5×5 and 6×6, at 0.875 none.
+        assert entry["accuracy_resolution_0.875"] is None
+        assert (entry["accuracy_resolution_1.5"] is None) == (name == "stt-random")
+    assert (folder / "corruptions.png").exists()
 
 
 @pytest.mark.backend_free

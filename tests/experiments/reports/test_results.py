@@ -16,6 +16,7 @@ from samples import SAMPLE, partial_results, sample_results
 
 from keras_stt.experiments.measures import environment as environment_module
 from keras_stt.experiments.measures.environment import environment
+from keras_stt.experiments.measures.robustness.suite import NAMES
 from keras_stt.experiments.reports import results as results_module
 from keras_stt.experiments.reports.files import read_json, write_json
 from keras_stt.experiments.reports.results import (
@@ -70,7 +71,21 @@ def test_every_measure_of_the_schema_is_described():
         "multiply_adds mixer_parameters mixer_multiply_adds training_step_ms "
         "inference_ms peak_step_bytes"
     )
-    assert set(MEASURES) == set(in_schema.split())
+    further = (
+        "accuracy_subset accuracy_attacked_subset accuracy_gaussian_noise "
+        "accuracy_shot_noise accuracy_impulse_noise accuracy_defocus_blur "
+        "accuracy_glass_blur accuracy_motion_blur accuracy_zoom_blur accuracy_snow "
+        "accuracy_frost accuracy_fog accuracy_brightness accuracy_contrast "
+        "accuracy_elastic_transform accuracy_pixelate accuracy_jpeg_compression "
+        "accuracy_pgd_0.5_255 accuracy_pgd_1_255 accuracy_pgd_2_255 "
+        "accuracy_pgd_4_255 accuracy_square_2_255 accuracy_universal_4_255 "
+        "accuracy_universal_8_255 shift_consistency_1 shift_consistency_2 "
+        "shift_consistency_4 accuracy_occlusion_0.1 accuracy_occlusion_0.25 "
+        "accuracy_occlusion_0.5 accuracy_resolution_0.75 accuracy_resolution_0.875 "
+        "accuracy_resolution_1.25 accuracy_resolution_1.5 calibration_error"
+    )
+    assert set(NAMES) == set(further.split())
+    assert set(MEASURES) == set(in_schema.split()) | set(NAMES)
     names = "cider bleu_1 bleu_2 bleu_3 bleu_4 rouge_l exact_match correct"
     qualities = names.split()
     assert set(TASKS["caption"].measures) == {
@@ -83,7 +98,7 @@ def test_every_measure_of_the_schema_is_described():
         assert all(name == measure.name for name, measure in task.measures.items())
         assert task.quality in task.measures
     better = {name for name, measure in MEASURES.items() if measure.is_quality}
-    assert better == {name for name in MEASURES if "accuracy" in name}
+    assert better == {name for name in MEASURES if "accuracy" in name or name in NAMES}
     assert [
         measure.strength for measure in measures(sample_results(), "noise", "fgsm")
     ] == [*(0.05, 0.1, 0.2, 2, 8)]

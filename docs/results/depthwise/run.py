@@ -1,0 +1,160 @@
+"""What makes depthwise STT work? One part of it taken away or changed at a time.
+
+`python docs/results/depthwise/run.py --data-dir DIR --output DIR` trains variants of
+`stt-depthwise` on 20,000 images of CIFAR-10 in the skeleton of the comparison (8×8
+patches, 64 channels, 2 blocks), each with two learning rates, and compares them on
+5,000 images taken off the training split: the test images decide nothing. If it is
+stopped, the same command resumes it; with `--variants`, two processes can share the
+work.
+"""
+
+import argparse
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import keras
+
+from keras_stt.experiments.data.classification import load_classification
+from keras_stt.experiments.measures.environment import environment
+from keras_stt.experiments.reports.files import write_json
+from keras_stt.experiments.training.recipe import Recipe
+from keras_stt.experiments.training.training import train
+from keras_stt.layers import STT, DepthwiseSTT
+from keras_stt.mixers import MIXERS
+from keras_stt.models import image_classifier
+from keras_stt.synthesizers import Gaussian, Random
+
+WIDTH = 64
+
+
+@keras.saving.register_keras_serializable("depthwise")
+class Projected(keras.layers.Layer):
+    """Depthwise STT between a value and an output projection, as in `STT`."""
+
+    def __init__(self, start: float = 0.0, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.value = keras.layers.Dense(WIDTH, use_bias=False)
+        self.mixer = DepthwiseSTT()
+        self.output_dense = keras.layers.Dense(WIDTH)
+
+    def call(self, inputs):  # noqa: D102
+        return self.output_dense(self.mixer(self.value(inputs)))
+
+
+def named(name: str) -> Callable[[], keras.layers.Layer]:
+    """The mixer that the comparison knows by this name."""
+    return lambda: MIXERS[name].build(WIDTH, 4)
+
+
+def gaussian(**start: Any) -> Callable[[], keras.layers.Layer]:
+    """Depthwise STT whose Gaussians start differently."""
+    return lambda: DepthwiseSTT(synthesizer=Gaussian(**start))
+
+
+def depthwise(**arguments: Any) -> Callable[[], keras.layers.Layer]:
+    """Depthwise STT with other arguments."""
+    return lambda: DepthwiseSTT(**arguments)
+
+
+LOCAL = (0.5,)
+VARIANTS: dict[str, Callable[[], keras.layers.Layer]] = {
+    "default": depthwise(),
+    "1 term": depthwise(num_terms=1),
+    "3 terms": depthwise(num_terms=3),
+    "4 terms": depthwise(num_terms=4),
+    "all local": gaussian(widths=LOCAL),
+    "a quarter with width 3": gaussian(widths=(0.5, 0.5, 0.5, 3.0)),
+    "half with width 2": gaussian(widths=(0.5, 2.0)),
+    "all with width 1": gaussian(widths=(1.0,)),
+    "all at the center": gaussian(centers=(0.0,)),
+    "centers up to 2": gaussian(centers=(-2.0, -1.0, 0.0, 1.0, 2.0)),
+    "no sign": depthwise(
+        amplitude_initializer=keras.initializers.Constant(0.5),
+        amplitude_constraint="non_neg",
+    ),
+    "projections": Projected,
+    "logits learned outright": depthwise(synthesizer=Random()),
+    "amplitudes from the image": depthwise(amplitude="synthesized"),
+    "bounded": depthwise(bounded=True),
+    "SiLU gate": depthwise(gate="silu"),
+    "sigmoid gate": depthwise(gate="sigmoid"),
+    "STT, Gaussian, 4 heads": lambda: STT(4, synthesizer="gaussian"),
+    "STT, Gaussian, 64 heads": lambda: STT(64, synthesizer="gaussian"),
+    "STT, random, 4 heads": named("stt-random"),
+    "7×7 convolution": named("depthwise-conv"),
+    "5×5 convolution": named("depthwise-conv-5"),
+    "3×3 convolution": named("depthwise-conv-3"),
+    "7×1 and 1×7 convolution": named("strip-conv"),
+    "3×3 convolution and mean": named("local-global"),
+    "shift": named("shift"),
+    "no mixing": named("none"),
+}
+
+
+def main() -> None:
+    """Trains what is not there yet, and prints and writes what is."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--data-dir")
+    parser.add_argument("--dataset", default="cifar10")
+    parser.add_argument("--output", type=Path, required=True)
+    parser.add_argument("--variants", nargs="+", default=list(VARIANTS))
+    parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
+    parser.add_argument("--rates", nargs="+", type=float, default=[8e-3, 1.6e-2])
+    options = parser.parse_args()
+    photographs = options.dataset == "cifar10"
+    data = load_classification(
+        options.dataset,
+        options.data_dir,
+        train_images=20_000 if photographs else 10_000,
+        validation_images=5_000 if photographs else 2_000,
+    )
+    found: dict[str, Any] = {}
+    for name in options.variants:
+        for rate in options.rates:
+            recipe = Recipe(
+                epochs=6,
+                batch_size=128,
+                learning_rate=rate,
+                shift=2 if photographs else 0,
+            )
+            accuracies = []
+            for seed in options.seeds:
+                keras.backend.clear_session()
+                run = train(
+                    lambda name=name: image_classifier(
+                        data.train.images.shape[1:],
+                        len(data.class_names),
+                        mixer=VARIANTS[name],
+                        width=WIDTH,
+                        depth=2,
+                        stem="patch",
+                    ),
+                    data.train,
+                    recipe,
+                    seed=seed,
+                    folder=options.output
+                    / name.replace(" ", "_").replace(",", "")
+                    / f"{rate:g}"
+                    / str(seed),
+                    validation=data.validation,
+                    label=f"{name}, rate {rate:g}, seed {seed}",
+                )
+                accuracies.append(run.history["validation_accuracy"][-1])
+            found.setdefault(name, {})[f"{rate:g}"] = accuracies
+            shown = " ".join(f"{100 * accuracy:6.2f}" for accuracy in accuracies)
+            print(f"{name:28} {rate:<7g} {shown}", flush=True)
+    backend = keras.backend.backend()
+    content = {
+        "command": "python docs/results/depthwise/run.py --data-dir DIR --output DIR",
+        "backend": backend,
+        **environment(backend),
+        "seeds": options.seeds,
+        "train_images": len(data.train),
+        "validation_accuracy": found,
+    }
+    write_json(options.output / "validation.json", content)
+
+
+if __name__ == "__main__":
+    main()

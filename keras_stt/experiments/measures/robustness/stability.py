@@ -1,0 +1,143 @@
+"""Whether a model keeps its answers: shifted, partly hidden, larger and smaller."""
+
+import keras
+import numpy as np
+from PIL import Image
+
+from keras_stt.experiments.data.classification import Images
+from keras_stt.experiments.measures.robustness.predictions import (
+    BATCH_SIZE,
+    Pixels,
+    classes,
+    disturbed_accuracy,
+    unit,
+)
+
+#: The value of hidden pixels: the middle of the range.
+GREY = 0.5
+
+
+def shift_consistency(
+    model: keras.Model,
+    data: Images,
+    largest: int,
+    *,
+    seed: int = 0,
+    batch_size: int = BATCH_SIZE,
+) -> float:
+    """Share of images whose class is the same after two random shifts.
+
+    Both are drawn from `-largest … largest` pixels along each axis; zeros fill up. An
+    answer counts whether it is right or not.
+
+    Args:
+        model: Model from float32 images in [0, 1] to logits.
+        data: Images with their labels.
+        largest: Largest shift, in pixels.
+        seed: Seed of the shifts, at least 0.
+        batch_size: Images per batch.
+
+    Reference:
+        Zhang, Making convolutional networks shift-invariant again, arXiv 1904.11486.
+    """
+    rng = np.random.default_rng([seed, largest])
+    height, width = data.images.shape[1:3]
+    margin = [(0, 0), (largest, largest), (largest, largest), (0, 0)]
+    wide = np.pad(unit(data.images), margin)
+    answers = []
+    for _ in range(2):
+        offsets = rng.integers(0, 2 * largest, (len(data), 2), endpoint=True)
+        shifted = [
+            image[row : row + height, column : column + width]
+            for image, (row, column) in zip(wide, offsets, strict=True)
+        ]
+        answers.append(classes(model, np.stack(shifted), batch_size))
+    return float(np.mean(answers[0] == answers[1]))
+
+
+def occlusion_accuracy(
+    model: keras.Model,
+    data: Images,
+    hidden: float,
+    *,
+    grid: tuple[int, int] = (8, 8),
+    seed: int = 0,
+    batch_size: int = BATCH_SIZE,
+) -> float:
+    """Accuracy where a random share of the cells of a grid is grey.
+
+    Args:
+        model: Model from float32 images in [0, 1] to logits.
+        data: Images with their labels.
+        hidden: Share of the cells that are hidden, in [0, 1].
+        grid: Rows and columns of the grid of equal cells.
+        seed: Seed of the choice, at least 0.
+        batch_size: Images per batch.
+
+    Returns:
+        The accuracy, in [0, 1].
+    """
+    rows, columns = grid
+    height, width = data.images.shape[1:3]
+    rng = np.random.default_rng([seed, round(1e6 * hidden)])
+    count = round(hidden * rows * columns)
+
+    def occluded(images: Pixels, labels: np.ndarray) -> Pixels:
+        order = rng.permuted(
+            np.tile(np.arange(rows * columns), (len(images), 1)), axis=1
+        )
+        cells = (order < count).reshape(-1, rows, columns)
+        # Rows and columns of pixels in equal parts, whatever their number.
+        mask = cells[:, np.arange(height) * rows // height]
+        mask = mask[:, :, np.arange(width) * columns // width]
+        return np.where(mask[..., None], np.float32(GREY), images)
+
+    return disturbed_accuracy(model, data, batch_size, occluded)
+
+
+def resized(data: Images, height: int, width: int) -> Images:
+    """The images in another size, by bicubic interpolation."""
+    channels = data.images.shape[-1]
+    images = [
+        np.array(
+            Image.fromarray(image[..., 0] if channels == 1 else image).resize(
+                (width, height), Image.Resampling.BICUBIC
+            )
+        ).reshape(height, width, channels)
+        for image in data.images
+    ]
+    return Images(np.stack(images), data.labels)
+
+
+def carry_weights(model: keras.Model, other: keras.Model) -> bool:
+    """Gives the weights of a model to one for another size of images.
+
+    What is laid out on the grid, the position embedding, is interpolated.
+
+    Args:
+        model: The trained model.
+        other: The same model, built for another size.
+
+    Returns:
+        Whether that was possible: not where other weights are tied to the size.
+    """
+    pairs = list(zip(model.variables, other.variables, strict=True))
+    for source, target in pairs:
+        if source.shape == target.shape:
+            continue
+        embedding = source.path.rsplit("/", 2)[-2:] == target.path.rsplit("/", 2)[-2:]
+        if not embedding or "position_embedding" not in source.path:
+            return False
+    for source, target in pairs:
+        value = source.value
+        if source.shape != target.shape:
+            *_, height, width, _ = target.shape
+            value = keras.ops.image.resize(
+                keras.ops.reshape(value, (-1, *source.shape[-3:])),
+                (height, width),
+                interpolation="bicubic",
+                data_format="channels_last",
+            )
+            value = keras.ops.reshape(value, target.shape)
+        target.assign(value)
+    return True
