@@ -100,15 +100,47 @@ def test_causal_and_some_axes(arguments, axes, causal, masked):
     )
 
 
-def test_channels_first():
-    layer = depthwise("gaussian", IMAGE)
-    first = DepthwiseSTT(synthesizer=Gaussian(), data_format="channels_first")
+@pytest.mark.parametrize("masked", [False, True])
+@pytest.mark.parametrize(
+    "arguments", [{}, {"gate": "silu", "amplitude": "synthesized"}]
+)
+def test_channels_first(arguments, masked):
+    layer = depthwise("dense", IMAGE, **arguments)
+    synthesizer = SYNTHESIZERS["dense"].make()
+    first = DepthwiseSTT(
+        synthesizer=synthesizer, data_format="channels_first", **arguments
+    )
     first.build((2, 4, 3, 5))
     first.set_weights(layer.get_weights())
+    x, mask = normal(*IMAGE), random_mask(IMAGE) if masked else None
+    expected, expected_scores = layer(x, mask=mask, return_attention_scores=True)
+    actual, scores = first(
+        np.moveaxis(x, -1, 1), mask=mask, return_attention_scores=True
+    )
+    expected = np.moveaxis(array(expected), -1, 1)
+    np.testing.assert_allclose(array(actual), expected, rtol=1e-5, atol=1e-6)
+    for ours, theirs in zip(scores, expected_scores, strict=True):
+        np.testing.assert_allclose(array(ours), array(theirs), rtol=1e-5, atol=1e-6)
+
+
+def test_an_example_without_a_valid_position():
+    layer = depthwise("gaussian", IMAGE, amplitude="synthesized")
+    mask = np.ones(IMAGE[:-1], bool)
+    mask[1] = False
     x = normal(*IMAGE)
-    expected = np.moveaxis(array(layer(x)), -1, 1)
-    actual = array(first(np.moveaxis(x, -1, 1)))
-    np.testing.assert_allclose(actual, expected, rtol=1e-5, atol=1e-6)
+    check(layer, "gaussian", x, mask=mask)
+    # Terms and input are 0 there: the bias is left.
+    bias = np.broadcast_to(array(layer.bias), IMAGE[1:])
+    np.testing.assert_allclose(array(layer(x, mask=mask))[1], bias, atol=1e-6)
+
+
+@pytest.mark.parametrize("amplitude", ["learned", "synthesized"])
+@pytest.mark.parametrize("axes", [1, 2, 3, (1, 3), (2, 3)])
+@pytest.mark.parametrize("name", ["gaussian", "dense"])
+def test_some_axes_of_a_video(name, axes, amplitude):
+    layer = depthwise(name, VIDEO, attention_axes=axes, amplitude=amplitude)
+    chosen = [axes] if isinstance(axes, int) else [*axes]
+    check(layer, name, normal(*VIDEO), chosen)
 
 
 def test_one_term_is_stt_with_a_head_per_channel_and_no_projections():

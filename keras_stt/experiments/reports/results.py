@@ -32,9 +32,9 @@ and the entry of a mixer or another variant has
 
 Units as stored: accuracies are shares in [0, 1], with one run per seed; noise has
 its standard deviation in units of the [0, 1] pixel range; FGSM steps are in 255ths
-of it; what `--robustness full` adds (group `ROBUSTNESS` of `reports/tasks.py`) are
-shares in [0, 1]; `training_seconds` is the wall time of a whole run; multiply-adds are per
-image, forward; `*_ms` are milliseconds per batch, whose runs are interleaved
+of it; what `--robustness full` adds (groups `ROBUSTNESS` of `reports/tasks.py`) are
+shares in [0, 1]; `training_seconds` is the wall time of a whole run; multiply-adds are
+per image, forward; `*_ms` are milliseconds per batch, whose runs are interleaved
 repeats (the median is shown); `peak_step_bytes` is in bytes. `mixer_parameters` and
 `mixer_multiply_adds` are those of one mixer layer alone. BLEU, ROUGE-L and the shares
 of exact and correct captions are in [0, 1], CIDEr in [0, 10]; `caption_ms` is per
