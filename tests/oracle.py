@@ -308,7 +308,8 @@ def depthwise_stt(
             valid = [p for p in positions if mask is None or mask[b][p]]
             mean = sum(x[b][p] for p in valid) / len(valid) if valid else 0 * x[b, 0, 0]
             for k in range(terms):
-                amplitudes[k] += mean @ weights["amplitude/kernel"][:, c * terms + k]
+                kernel = weights["amplitude/kernel"][:, c * terms + k]
+                amplitudes[k] += 0.1 * (mean @ kernel)
         for k in range(terms):
             head = c * terms + k
             of_term = {axis: each[b, None, None, head] for axis, each in logits.items()}

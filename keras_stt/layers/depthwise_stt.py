@@ -18,6 +18,10 @@ from keras_stt.typing import Shape, Tensor
 
 AMPLITUDES = ("learned", "synthesized")
 
+# At 1, in Adam's equal steps, a kernel of many inputs moves an amplitude far faster
+# than its own weight does, and photographs are learned worse.
+_SYNTHESIS_SCALE = 0.1
+
 
 @export
 class DepthwiseSTT(SynthesizedAttention):
@@ -48,9 +52,11 @@ class DepthwiseSTT(SynthesizedAttention):
             has weights of its own while training. Defaults to 0.0.
         use_bias: Whether there is a bias. Defaults to `True`.
         amplitude: `"learned"`, or `"synthesized"`: the amplitudes `a` of an image are
-            the learned ones plus a linear map of its mean over the positions, which
-            starts at 0. Each term is then a transformation to choose from, and the
-            image chooses. Defaults to `"learned"`.
+            the learned ones plus a linear map of its mean over the positions, `m`:
+            `a_kc + 0.1·(W m)_kc`, with `W` starting at 0. Each term is then a
+            transformation to choose from, and the image chooses; and what a position
+            holds is multiplied with what the image holds, which comparisons need.
+            Defaults to `"learned"`.
         bounded: Whether `Σ_k |a_kc| + |b_c|` is kept at 1 or below, by division. Then
             no output changes by more than the largest change of the inputs (dropout,
             gate and synthesised amplitudes aside). Defaults to `False`.
@@ -291,7 +297,8 @@ class DepthwiseSTT(SynthesizedAttention):
             valid = None if mask is None else ops.expand_dims(mask, axis=-1)
             mean = stt_ops.masked_mean(inputs, [*positions], valid)
             change = self.amplitude_dense(ops.reshape(mean, (-1, inputs.shape[-1])))
-            amplitudes = amplitudes + ops.reshape(change, (-1, *amplitudes.shape))
+            change = ops.reshape(change, (-1, *amplitudes.shape))
+            amplitudes = amplitudes + _SYNTHESIS_SCALE * change
         return amplitudes, skip
 
     def _check_call(self, use_causal_mask: bool, return_attention_scores: bool) -> None:

@@ -45,7 +45,7 @@ class Gaussian(Synthesizer):
         widths: The widths `σ` that the heads start with: they go through these. In
             positions, above 0.001. Where the numbers of centers and widths have a
             common factor, some combinations are left out. Defaults to
-            `(0.5, 0.5, 0.5, 2.0)`.
+            `(0.5, 0.5, 0.5, 8.0)`.
         jitter: Standard deviation of the normal noise that is added to the centers, in
             positions. Defaults to 0.1.
         seed: Seed of that noise; each mode draws its own.
@@ -73,7 +73,7 @@ class Gaussian(Synthesizer):
     def __init__(
         self,
         centers: Sequence[float] = (-1.0, 0.0, 1.0),
-        widths: Sequence[float] = (0.5, 0.5, 0.5, 2.0),
+        widths: Sequence[float] = (0.5, 0.5, 0.5, 8.0),
         jitter: float = 0.1,
         seed: int | None = None,
         **kwargs: Any,

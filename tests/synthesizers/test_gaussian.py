@@ -22,7 +22,7 @@ def test_the_heads_cover_a_neighbourhood_at_every_width():
     assert len(found) == 18
     offsets = set(itertools.product((-1.0, 0.0, 1.0), repeat=2))
     assert {(row, column) for row, column, width in found if width == 0.5} == offsets
-    assert {(row, column) for row, column, width in found if width == 2.0} == offsets
+    assert {(row, column) for row, column, width in found if width == 8.0} == offsets
 
 
 def test_centers_and_widths_are_arguments():

@@ -2,16 +2,17 @@
 
 `python docs/results/depthwise/run.py --data-dir DIR --output DIR` trains variants of
 `stt-depthwise` on 20,000 images of CIFAR-10 in the skeleton of the comparison (8×8
-patches, 64 channels, 2 blocks), each with two learning rates, and compares them on
-5,000 images taken off the training split: the test images decide nothing. If it is
-stopped, the same command resumes it; with `--variants`, two processes can share the
-work.
+patches, 64 channels, 2 blocks), and compares them on 5,000 images taken off the
+training split: the test images decide nothing. If it is stopped, the same command
+resumes it; with `--variants`, two processes can share the work. `--dataset scenes`
+does the same with the convolution stem.
 """
 
 import argparse
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import keras
 
@@ -20,7 +21,7 @@ from keras_stt.experiments.measures.environment import environment
 from keras_stt.experiments.reports.files import write_json
 from keras_stt.experiments.training.recipe import Recipe
 from keras_stt.experiments.training.training import train
-from keras_stt.layers import STT, DepthwiseSTT
+from keras_stt.layers import STT, DepthwiseSTT, depthwise_stt
 from keras_stt.mixers import MIXERS
 from keras_stt.models import image_classifier
 from keras_stt.synthesizers import Gaussian, Random
@@ -32,7 +33,7 @@ WIDTH = 64
 class Projected(keras.layers.Layer):
     """Depthwise STT between a value and an output projection, as in `STT`."""
 
-    def __init__(self, start: float = 0.0, **kwargs: Any) -> None:
+    def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.value = keras.layers.Dense(WIDTH, use_bias=False)
         self.mixer = DepthwiseSTT()
@@ -40,6 +41,15 @@ class Projected(keras.layers.Layer):
 
     def call(self, inputs):  # noqa: D102
         return self.output_dense(self.mixer(self.value(inputs)))
+
+
+@keras.saving.register_keras_serializable("depthwise")
+class FullScale(DepthwiseSTT):
+    """Depthwise STT whose synthesised amplitudes are not scaled down."""
+
+    def call(self, inputs, **kwargs):  # noqa: D102
+        with mock.patch.object(depthwise_stt, "_SYNTHESIS_SCALE", 1.0):
+            return super().call(inputs, **kwargs)
 
 
 def named(name: str) -> Callable[[], keras.layers.Layer]:
@@ -57,6 +67,17 @@ def depthwise(**arguments: Any) -> Callable[[], keras.layers.Layer]:
     return lambda: DepthwiseSTT(**arguments)
 
 
+def keeping_the_variance(shape, dtype=None):
+    """Amplitudes that make up for the means of the wide terms, on a grid of 8×8.
+
+    Of white noise, the mean over a grid of N positions has 1/N of the variance.
+    """
+    start = keras.initializers.RandomUniform(-1, 1)(shape, dtype)
+    wide = keras.ops.arange(shape[0] * shape[1]) % 4 == 3
+    scale = keras.ops.where(keras.ops.reshape(wide, shape), 8.0, 1.0)
+    return keras.ops.sign(start) * keras.ops.cast(scale, dtype) / shape[1] ** 0.5
+
+
 LOCAL = (0.5,)
 VARIANTS: dict[str, Callable[[], keras.layers.Layer]] = {
     "default": depthwise(),
@@ -64,8 +85,11 @@ VARIANTS: dict[str, Callable[[], keras.layers.Layer]] = {
     "3 terms": depthwise(num_terms=3),
     "4 terms": depthwise(num_terms=4),
     "all local": gaussian(widths=LOCAL),
-    "a quarter with width 3": gaussian(widths=(0.5, 0.5, 0.5, 3.0)),
-    "half with width 2": gaussian(widths=(0.5, 2.0)),
+    "a quarter with width 2": gaussian(widths=(0.5, 0.5, 0.5, 2.0)),
+    "half with width 8": gaussian(widths=(0.5, 8.0)),
+    "wide terms keep the variance": depthwise(
+        amplitude_initializer=keeping_the_variance
+    ),
     "all with width 1": gaussian(widths=(1.0,)),
     "all at the center": gaussian(centers=(0.0,)),
     "centers up to 2": gaussian(centers=(-2.0, -1.0, 0.0, 1.0, 2.0)),
@@ -76,6 +100,9 @@ VARIANTS: dict[str, Callable[[], keras.layers.Layer]] = {
     "projections": Projected,
     "logits learned outright": depthwise(synthesizer=Random()),
     "amplitudes from the image": depthwise(amplitude="synthesized"),
+    "amplitudes from the image, at full scale": lambda: FullScale(
+        amplitude="synthesized"
+    ),
     "bounded": depthwise(bounded=True),
     "SiLU gate": depthwise(gate="silu"),
     "sigmoid gate": depthwise(gate="sigmoid"),
@@ -100,18 +127,19 @@ def main() -> None:
     parser.add_argument("--output", type=Path, required=True)
     parser.add_argument("--variants", nargs="+", default=list(VARIANTS))
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
-    parser.add_argument("--rates", nargs="+", type=float, default=[8e-3, 1.6e-2])
+    parser.add_argument("--rates", nargs="+", type=float)
     options = parser.parse_args()
     photographs = options.dataset == "cifar10"
+    rates = options.rates or [1.6e-2 if photographs else 4e-3]
     data = load_classification(
         options.dataset,
         options.data_dir,
-        train_images=20_000 if photographs else 10_000,
-        validation_images=5_000 if photographs else 2_000,
+        train_images=20_000 if photographs else 9_000,
+        validation_images=5_000 if photographs else 1_000,
     )
     found: dict[str, Any] = {}
     for name in options.variants:
-        for rate in options.rates:
+        for rate in rates:
             recipe = Recipe(
                 epochs=6,
                 batch_size=128,
@@ -128,7 +156,7 @@ def main() -> None:
                         mixer=VARIANTS[name],
                         width=WIDTH,
                         depth=2,
-                        stem="patch",
+                        stem="patch" if photographs else "convolution",
                     ),
                     data.train,
                     recipe,
