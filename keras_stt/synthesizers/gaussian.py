@@ -34,8 +34,8 @@ class Gaussian(Synthesizer):
     Cordonnier et al. show to hold a convolution, at the cost of mode products.
 
     The start matters most. By default the centers of neighbouring heads go through all
-    offsets of a 3×3×… neighbourhood, and one head in four starts so wide that on a small
-    grid it takes the mean of all positions.
+    offsets of a 3×3×… neighbourhood, and one head in four starts so wide that on a
+    small grid it takes the mean of all positions.
 
     Weights fall fast: about 13 widths from the center, they are below the smallest
     float32. Where a mask leaves nothing nearer, a position attends to nothing.
