@@ -172,7 +172,9 @@ def imports_of(path):
 
 #: The rooms, each with the rooms that it may use, but for the shared modules.
 LIBRARY = ("ops", "synthesizers", "layers", "mixers", "models", "inspection")
-EXPERIMENTS = ("data", "measures", "training", "reports", "bench", "compare")
+EXPERIMENTS = (
+    *("data", "measures", "training", "reports", "robustness", "bench", "compare"),
+)
 MAY_USE = {
     **{room: LIBRARY[:place] for place, room in enumerate(LIBRARY)},
     "datasets": (),

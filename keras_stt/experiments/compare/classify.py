@@ -12,13 +12,13 @@ import numpy as np
 from keras_stt.experiments.compare.comparison import Comparison
 from keras_stt.experiments.data.classification import Images, load_classification
 from keras_stt.experiments.data.examples import Examples, checksum
-from keras_stt.experiments.measures.robustness import suite
-from keras_stt.experiments.measures.robustness.attacks import fgsm_accuracy
-from keras_stt.experiments.measures.robustness.noise import noise_accuracy
-from keras_stt.experiments.measures.robustness.predictions import BATCH_SIZE, accuracy
-from keras_stt.experiments.measures.robustness.stability import carry_weights
+from keras_stt.experiments.measures.predictions import BATCH_SIZE, accuracy
 from keras_stt.experiments.reports import files
 from keras_stt.experiments.reports.results import FGSM_STRENGTHS, NOISE_STRENGTHS
+from keras_stt.experiments.robustness import suite
+from keras_stt.experiments.robustness.attacks import fgsm_accuracy
+from keras_stt.experiments.robustness.noise import noise_accuracy
+from keras_stt.experiments.robustness.stability import carry_weights
 from keras_stt.mixers import MIXERS
 from keras_stt.models import image_classifier
 

@@ -1,1 +1,1 @@
-"""Measures: time, memory, robustness, the quality of captions, and the machine."""
+"""Measures: accuracy, time, memory, the quality of captions, and the machine."""

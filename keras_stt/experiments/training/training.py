@@ -16,7 +16,7 @@ import keras
 import numpy as np
 
 from keras_stt.experiments.data.examples import Examples, checksum
-from keras_stt.experiments.measures.robustness.predictions import accuracy
+from keras_stt.experiments.measures.predictions import accuracy
 from keras_stt.experiments.training.batches import EpochBatches
 from keras_stt.experiments.training.progress import RunProgress
 from keras_stt.experiments.training.recipe import Recipe, check_recipe, compile_model

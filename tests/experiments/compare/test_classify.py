@@ -11,9 +11,9 @@ from keras_stt.experiments.compare import classify, comparison
 from keras_stt.experiments.compare.classify import ClassifyComparison
 from keras_stt.experiments.compare.settings import ClassifySettings
 from keras_stt.experiments.data.classification import Images
-from keras_stt.experiments.measures.robustness import suite
 from keras_stt.experiments.reports.results import TASKS
 from keras_stt.experiments.reports.tasks import ROBUSTNESS
+from keras_stt.experiments.robustness import suite
 from keras_stt.models import image_classifier
 
 SMALL = ClassifySettings(

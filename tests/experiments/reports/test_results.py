@@ -16,7 +16,6 @@ from samples import SAMPLE, partial_results, sample_results
 
 from keras_stt.experiments.measures import environment as environment_module
 from keras_stt.experiments.measures.environment import environment
-from keras_stt.experiments.measures.robustness.suite import NAMES
 from keras_stt.experiments.reports import results as results_module
 from keras_stt.experiments.reports.files import read_json, write_json
 from keras_stt.experiments.reports.results import (
@@ -30,6 +29,7 @@ from keras_stt.experiments.reports.results import (
     summary_of,
     variants,
 )
+from keras_stt.experiments.robustness.suite import NAMES
 
 pytestmark = pytest.mark.backend_free
 

@@ -5,12 +5,12 @@ import numpy as np
 import pytest
 
 from keras_stt.experiments.data.classification import Images
-from keras_stt.experiments.measures.robustness.attacks import (
+from keras_stt.experiments.measures.predictions import accuracy
+from keras_stt.experiments.robustness.attacks import (
     pgd_accuracy,
     square_accuracy,
     universal_accuracy,
 )
-from keras_stt.experiments.measures.robustness.predictions import accuracy
 
 SHAPE = (8, 8, 3)
 SIZE = 192

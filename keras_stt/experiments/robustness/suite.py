@@ -11,20 +11,20 @@ import keras
 import numpy as np
 
 from keras_stt.experiments.data.classification import Images
-from keras_stt.experiments.measures.robustness.attacks import (
+from keras_stt.experiments.measures.predictions import accuracy
+from keras_stt.experiments.reports.tasks import CORRUPTIONS, ROBUSTNESS, TASKS
+from keras_stt.experiments.robustness.attacks import (
     pgd_accuracy,
     square_accuracy,
     universal_accuracy,
 )
-from keras_stt.experiments.measures.robustness.calibration import calibration_error
-from keras_stt.experiments.measures.robustness.corruptions import corrupted
-from keras_stt.experiments.measures.robustness.predictions import accuracy
-from keras_stt.experiments.measures.robustness.stability import (
+from keras_stt.experiments.robustness.calibration import calibration_error
+from keras_stt.experiments.robustness.corruptions import corrupted
+from keras_stt.experiments.robustness.stability import (
     occlusion_accuracy,
     resized,
     shift_consistency,
 )
-from keras_stt.experiments.reports.tasks import CORRUPTIONS, ROBUSTNESS, TASKS
 
 #: At most so many of the first test images are disturbed, and so many are attacked.
 IMAGES, ATTACKED = 2_000, 500

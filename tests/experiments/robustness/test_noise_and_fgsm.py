@@ -6,9 +6,9 @@ import pytest
 
 from keras_stt.experiments.data.classification import Images
 from keras_stt.experiments.measures.gradients import loss_gradient
-from keras_stt.experiments.measures.robustness.attacks import fgsm_accuracy
-from keras_stt.experiments.measures.robustness.noise import noise_accuracy
-from keras_stt.experiments.measures.robustness.predictions import accuracy
+from keras_stt.experiments.measures.predictions import accuracy
+from keras_stt.experiments.robustness.attacks import fgsm_accuracy
+from keras_stt.experiments.robustness.noise import noise_accuracy
 
 SHAPE = (3, 4, 2)
 SIZE = 24

@@ -5,7 +5,7 @@ import pytest
 
 from keras_stt.experiments.data.classification import Images
 from keras_stt.experiments.errors import UserError
-from keras_stt.experiments.measures.robustness.corruptions import corrupted
+from keras_stt.experiments.robustness.corruptions import corrupted
 
 pytestmark = pytest.mark.backend_free
 

@@ -4,7 +4,7 @@ import keras
 import numpy as np
 
 from keras_stt.experiments.data.classification import Images
-from keras_stt.experiments.measures.robustness.predictions import (
+from keras_stt.experiments.measures.predictions import (
     BATCH_SIZE,
     logits,
     unit,

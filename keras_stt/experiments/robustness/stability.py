@@ -5,7 +5,7 @@ import numpy as np
 from PIL import Image
 
 from keras_stt.experiments.data.classification import Images
-from keras_stt.experiments.measures.robustness.predictions import (
+from keras_stt.experiments.measures.predictions import (
     BATCH_SIZE,
     Pixels,
     classes,

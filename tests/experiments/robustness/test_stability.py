@@ -5,8 +5,8 @@ import pytest
 from support import array
 
 from keras_stt.experiments.data.classification import Images
-from keras_stt.experiments.measures.robustness.calibration import calibration_error
-from keras_stt.experiments.measures.robustness.stability import (
+from keras_stt.experiments.robustness.calibration import calibration_error
+from keras_stt.experiments.robustness.stability import (
     GREY,
     carry_weights,
     occlusion_accuracy,
