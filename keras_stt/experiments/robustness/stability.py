@@ -129,7 +129,8 @@ def carry_weights(model: keras.Model, other: keras.Model) -> bool:
         if not embedding or "position_embedding" not in source.path:
             return False
     for source, target in pairs:
-        value = source.value
+        # A copy: on JAX, a model's prediction frees the arrays that it was given.
+        value = keras.ops.convert_to_numpy(source.value)
         if source.shape != target.shape:
             *_, height, width, _ = target.shape
             value = keras.ops.image.resize(
