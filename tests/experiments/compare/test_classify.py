@@ -171,6 +171,7 @@ def test_finished_results_stay_finished(finished, scenes_dir, monkeypatch):
     assert [done for name, done in written if name == "results.json"] == [True]
 
 
+@pytest.mark.backend_free
 def test_robustness_is_added_to_a_finished_comparison_and_resumes(
     finished, tmp_path, scenes_dir, monkeypatch
 ):

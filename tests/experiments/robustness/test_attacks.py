@@ -12,6 +12,9 @@ from keras_stt.experiments.robustness.attacks import (
     universal_accuracy,
 )
 
+# Gradients are tested on every backend; the attacks are NumPy's.
+pytestmark = pytest.mark.backend_free
+
 SHAPE = (8, 8, 3)
 SIZE = 192
 EPSILONS = (0.0, 0.004, 0.01)
@@ -111,7 +114,6 @@ def test_a_universal_perturbation_is_made_on_the_training_images(attacked):
     assert found == np.mean(helped > 0) > accuracy(model, ones)
 
 
-@pytest.mark.backend_free
 def test_square_lies_between_the_worst_case_and_the_undisturbed(attacked):
     pytest.importorskip("art")
     data, model, margins, slope = attacked
