@@ -123,22 +123,18 @@ def carry_weights(model: keras.Model, other: keras.Model) -> bool:
     """
     pairs = list(zip(model.variables, other.variables, strict=True))
     for source, target in pairs:
-        if source.shape == target.shape:
-            continue
-        embedding = source.path.rsplit("/", 2)[-2:] == target.path.rsplit("/", 2)[-2:]
-        if not embedding or "position_embedding" not in source.path:
+        fits = source.shape == target.shape
+        if not fits and not source.path.endswith("position_embedding"):
             return False
     for source, target in pairs:
         # A copy: on JAX, a model's prediction frees the arrays that it was given.
         value = keras.ops.convert_to_numpy(source.value)
         if source.shape != target.shape:
-            *_, height, width, _ = target.shape
             value = keras.ops.image.resize(
-                keras.ops.reshape(value, (-1, *source.shape[-3:])),
-                (height, width),
+                value,
+                target.shape[:2],
                 interpolation="bicubic",
                 data_format="channels_last",
             )
-            value = keras.ops.reshape(value, target.shape)
         target.assign(value)
     return True

@@ -102,5 +102,7 @@ def measures(
     for measure in TASKS["classify"].measures.values():
         if measure.group in of_strength:
             found[measure.name] = partial(of_strength[measure.group], measure.strength)
-    found["calibration_error"] = partial(calibration_error, model, data)
+    found["calibration_error"] = partial(
+        calibration_error, model, data, batch_size=batch_size
+    )
     return found
