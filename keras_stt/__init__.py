@@ -1,5 +1,10 @@
 """Self-attention for image tensors in Keras 3, without query-key dot products."""
 
+# ruff: noqa: E402 - Keras reads its backend when it is imported.
+from keras_stt.backend import use_an_installed_backend
+
+use_an_installed_backend()
+
 from keras_stt import inspection, layers, mixers, models, ops, synthesizers
 
 __version__ = "0.1.0"

@@ -188,7 +188,15 @@ MAY_USE = {
     },
     "cli": ("mixers", *(f"experiments.{room}" for room in EXPERIMENTS)),
 }
-SHARED = ("arguments", "composite", "export", "portable", "typing", "untracked")
+SHARED = (
+    "arguments",
+    "backend",
+    "composite",
+    "export",
+    "portable",
+    "typing",
+    "untracked",
+)
 PACKAGE = Path(keras_stt.__path__[0])
 
 

@@ -18,9 +18,10 @@ from keras_stt.cli.command import (
     restart,
 )
 from keras_stt.experiments.bench.settings import BenchSettings
+from keras_stt.experiments.reports.files import claimed
 
 #: What the command needs in addition to Keras.
-BENCH_PACKAGES = ("matplotlib", "PIL", "tabulate", "tqdm")
+BENCH_PACKAGES = ("filelock", "matplotlib", "PIL", "tabulate", "tqdm")
 
 
 def bench(
@@ -49,7 +50,9 @@ def bench(
         command=recorded(arguments),
         progress=not options.quiet,
     )
-    print(terminal_table(benchmark.run()))
+    with claimed(benchmark.folder):
+        results = benchmark.run()
+    print(terminal_table(results))
     print(f"\nFiles: {benchmark.folder}")
 
 

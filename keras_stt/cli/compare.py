@@ -22,13 +22,14 @@ from keras_stt.experiments.compare.settings import (
     Settings,
 )
 from keras_stt.experiments.data.source import path_of
+from keras_stt.experiments.reports.files import claimed
 
 if TYPE_CHECKING:
     from keras_stt.experiments.compare.comparison import Comparison
 
 #: What the commands need in addition to Keras.
 COMPARE_PACKAGES = (
-    *("jinja2", "matplotlib", "PIL", "pycocoevalcap", "tabulate", "tqdm"),
+    *("filelock", "jinja2", "matplotlib", "PIL", "pycocoevalcap", "tabulate", "tqdm"),
 )
 
 #: What `--robustness full` needs.
@@ -97,7 +98,8 @@ def _compare(settings: Settings, options: CompareOptions, arguments: list[str]) 
         command=recorded(arguments),
         progress=not options.quiet,
     )
-    results = comparison.run()
+    with claimed(comparison.folder):
+        results = comparison.run()
     from keras_stt.experiments.reports.table import terminal_table
 
     print(terminal_table(results))

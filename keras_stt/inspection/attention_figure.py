@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from keras_stt.arguments import positive_integer
 from keras_stt.export import export
 from keras_stt.inspection.attention_maps import AttentionMaps
 
@@ -24,11 +25,14 @@ def attention_figure(
     maps: Sequence[AttentionMaps] | Mapping[str, Sequence[AttentionMaps]],
     position: int | tuple[int, ...],
     example: int = 0,
+    max_heads: int = 8,
 ) -> Figure:
     """Draws what a position attends to: a row per layer, a column per head.
 
     Bright is much; each panel has a scale of its own, whose upper end stands below it
     as a multiple of an even share. The first column is the image with the position.
+    Of layers with more than `max_heads` heads, as `DepthwiseSTT` is with one per term
+    and channel, evenly spaced heads are drawn.
 
     Args:
         image: `(height, width, channels)`: uint8, or floats in [0, 1].
@@ -37,6 +41,7 @@ def attention_figure(
         position: Row and column in the grid; in a cross-attention, the index in the
             text.
         example: Index of the image among those of the maps.
+        max_heads: Number of heads to draw of a layer, at most. Defaults to 8.
 
     Returns:
         A `matplotlib.figure.Figure`.
@@ -79,8 +84,10 @@ def attention_figure(
             f"`example` must be the index of one of {len(found[0])} images. "
             f"Received: example={example}"
         )
+    positive_integer("max_heads", max_heads)
     heats = [heat[example] for heat in found]
-    heads = max(map(len, heats))
+    drawn = [_spaced(len(heat), max_heads) for heat in heats]
+    heads = max(map(len, drawn))
     height = _PANEL * len(rows) + 0.55
     from matplotlib.figure import Figure
 
@@ -92,22 +99,31 @@ def attention_figure(
     )
     # Heat maps cover the image, whatever the size of their cells.
     extent = (-0.5, pixels.shape[1] - 0.5, pixels.shape[0] - 0.5, -0.5)
-    for (title, each), heat, line in zip(rows, heats, panels, strict=True):
+    for number, (title, each) in enumerate(rows):
+        heat, chosen, line = heats[number], drawn[number], panels[number]
         _show(line[0], pixels, cmap="gray", vmin=0, vmax=_white(pixels))
         line[0].set_ylabel(title, rotation=0, ha="right", va="center", size=8)
         _mark(line[0], pixels.shape, each.grid, position)
-        for head, axes in enumerate(line[1:]):
-            if head >= len(heat):
-                axes.axis("off")
-                continue
+        for axes in line[1 + len(chosen) :]:
+            axes.axis("off")
+        for column, head in enumerate(chosen, 1):
+            axes = line[column]
+            # Where the heads are the first ones, the top row names them.
+            if number == 0 or head + 1 != column:
+                axes.set_title(f"head {head + 1}", size=8, pad=2)
             _show(axes, heat[head], cmap="magma", vmin=0, extent=extent)
             _mark(axes, pixels.shape, each.grid, position)
             times = heat[head].max() * heat[head].size
             axes.set_xlabel(f"{times:.3g} ×", size=7, labelpad=2)
     panels[0, 0].set_title("image", size=8)
-    for head in range(heads):
-        panels[0, head + 1].set_title(f"head {head + 1}", size=8)
     return figure
+
+
+def _spaced(count: int, most: int) -> list[int]:
+    """Indices of the heads that are drawn."""
+    return (
+        [*range(count)] if count <= most else [i * count // most for i in range(most)]
+    )
 
 
 def _white(pixels: np.ndarray) -> int:

@@ -7,7 +7,7 @@ import inspect
 import warnings
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import keras
@@ -41,7 +41,7 @@ class AttentionMaps:
 
     name: str
     grid: tuple[int, ...]
-    scores: tuple[Array, ...] | Array
+    scores: tuple[Array, ...] | Array = field(repr=False)
     axes: tuple[int, ...] | None = None
 
     def heat_map(self, position: int | tuple[int, ...]) -> Array:

@@ -42,10 +42,10 @@ class STT(SynthesizedAttention):
         num_heads: Number of heads `h`.
         value_dim: Size `d` of a head. Defaults to `C / num_heads`.
         synthesizer: Where the logits come from: `"dense"` (the basic STT), `"random"`,
-            `"factorized_dense"`, `"factorized_random"`, `"dot_product"`, a
-            `keras_stt.synthesizers.Synthesizer`, or its config dict. An instance is a
-            template: each mode of each layer gets a copy of its own, with the layer's
-            dtype policy. Defaults to `"dense"`.
+            `"factorized_dense"`, `"factorized_random"`, `"gaussian"`,
+            `"dot_product"`, a `keras_stt.synthesizers.Synthesizer`, or its config dict.
+            An instance is a template: each mode of each layer gets a copy of its own,
+            with the layer's dtype policy. Defaults to `"dense"`.
         attention_axes: The axes that are transformed: an integer or several, which may
             be negative. Defaults to `None`: all axes but batch and channels.
         causal_axes: The attention axes along which `use_causal_mask` acts, an integer

@@ -167,8 +167,8 @@ def _patch_size(
     sizes = tuple(image_shape[:2])
     if any(size % cells for size, cells in zip(sizes, grid, strict=True)):
         raise ValueError(
-            f"The image's height and width, {sizes}, must be multiples of the grid's. "
-            f"Received: grid={tuple(grid)}"
+            "The image's height and width must be multiples of the grid's rows and "
+            f"columns. Received: images of {sizes} pixels, grid={tuple(grid)}"
         )
     return sizes[0] // grid[0], sizes[1] // grid[1]
 

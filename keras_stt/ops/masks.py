@@ -17,8 +17,8 @@ def grid_mask(mask: Tensor, inputs: Tensor, name: str = "mask") -> Tensor:
     """Checks a mask on the grid and brings it to its full shape.
 
     Args:
-        mask: Tensor of shape `(B, n_1, …, n_M)`, where sizes of 1 broadcast; nonzero or
-            `True` for the valid positions.
+        mask: Boolean or integer tensor of shape `(B, n_1, …, n_M)`, where sizes of 1
+            broadcast; nonzero or `True` for the valid positions.
         inputs: Tensor of shape `(B, n_1, …, n_M, C)`.
         name: Name of the argument that holds the mask, for the error.
 
@@ -26,9 +26,17 @@ def grid_mask(mask: Tensor, inputs: Tensor, name: str = "mask") -> Tensor:
         Boolean tensor of shape `(B, n_1, …, n_M)`.
 
     Raises:
-        ValueError: If the shapes do not fit.
+        ValueError: If the shapes do not fit, or the mask holds floats.
     """
-    mask = ops.cast(ops.convert_to_tensor(mask), "bool")
+    mask = ops.convert_to_tensor(mask)
+    # Floats may be meant to be added to logits, where 0 is valid and -1e9 is not.
+    if keras.backend.is_float_dtype(keras.backend.standardize_dtype(mask.dtype)):
+        raise ValueError(
+            f"`{name}` must be boolean: True for the positions that may be attended "
+            f"to. Received: {name} of dtype "
+            f"{keras.backend.standardize_dtype(mask.dtype)}"
+        )
+    mask = ops.cast(mask, "bool")
     fits = len(mask.shape) == len(inputs.shape) - 1 and all(
         size in (1, None, expected) or expected is None
         for size, expected in zip(mask.shape, inputs.shape[:-1], strict=True)

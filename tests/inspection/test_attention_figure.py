@@ -6,7 +6,7 @@ from support import array, built, normal
 
 from keras_stt.inspection import AttentionMaps, attention_maps
 from keras_stt.inspection.attention_figure import attention_figure
-from keras_stt.layers import STT, CrossAttention
+from keras_stt.layers import STT, CrossAttention, DepthwiseSTT
 from keras_stt.mixers import SelfAttention
 
 IMAGE = (2, 3, 5, 8)
@@ -38,6 +38,23 @@ def test_figure():
         attention_figure(np.stack([image] * 2), [stt], (1, 3))
     with pytest.raises(ValueError, match=r"one of 2 images\. Received: example=2"):
         attention_figure(image, [stt], (1, 3), example=2)
+
+
+def test_of_many_heads_some_are_drawn():
+    image = np.random.default_rng(0).random((6, 10, 3))
+    (maps,) = attention_maps(built(DepthwiseSTT(), IMAGE), normal(*IMAGE))
+    figure = attention_figure(image, [maps, maps], (1, 3), max_heads=4)
+    assert len(figure.axes) == 2 * 5
+    for line in (figure.axes[:5], figure.axes[5:]):
+        titles = [axes.get_title() for axes in line[1:]]
+        assert titles == ["head 1", "head 5", "head 9", "head 13"] or titles == [
+            *("", "head 5", "head 9", "head 13")
+        ]
+        heat = maps.heat_map((1, 3))[0, 8]
+        np.testing.assert_allclose(line[3].images[0].get_array(), heat)
+    with pytest.raises(ValueError, match=r"`max_heads` must be a positive integer"):
+        attention_figure(image, [maps], (1, 3), max_heads=0)
+    assert "scores" not in repr(maps)
 
 
 def built_cross():

@@ -135,7 +135,7 @@ class CaptionComparison(Comparison):
             ),
         }
 
-    def counted(self, measure: str) -> int:
+    def units_per_call(self, measure: str) -> int:
         return len(self._timed_images()) if measure == "caption_ms" else 1
 
     def _timed_images(self) -> npt.NDArray[np.uint8]:

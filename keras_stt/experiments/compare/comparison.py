@@ -19,6 +19,7 @@ from __future__ import annotations
 import json
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -40,7 +41,8 @@ from keras_stt.experiments.measures.timing import (
 from keras_stt.experiments.reports import files
 from keras_stt.experiments.reports.files import check_folder
 from keras_stt.experiments.reports.page import write_report
-from keras_stt.experiments.reports.results import SCHEMA, TASKS, summary
+from keras_stt.experiments.reports.results import SCHEMA, TASKS, plural, summary
+from keras_stt.experiments.training.progress import note
 from keras_stt.experiments.training.recipe import check_recipe, compile_model
 from keras_stt.experiments.training.training import train
 
@@ -49,6 +51,10 @@ SEARCH_SEED = 1_000_003
 
 #: How often each variant is timed; all of them take turns.
 TIMING_ROUNDS = 21
+
+
+#: Fewer steps per epoch, and fewer test images, than a comparison should have.
+FEW_STEPS, FEW_TESTS = 10, 100
 
 
 class Comparison(ABC):
@@ -98,6 +104,8 @@ class Comparison(ABC):
             The results, as in `results.json`.
         """
         settings = self.settings
+        for remark in self._remarks():
+            note(remark, self.progress)
         search = self._search() if len(settings.learning_rates) > 1 else None
         runs: dict[str, list[dict[str, Any]]] = {
             name: [] for name in settings.variant_names
@@ -160,8 +168,8 @@ class Comparison(ABC):
             "inference_ms": inference_step(model, batch),
         }
 
-    def counted(self, measure: str) -> int:
-        """Among how many things a time is divided; a step counts as one."""
+    def units_per_call(self, measure: str) -> int:
+        """Of how many things a timed call takes the time; a step is one."""
         return 1
 
     def further(self, variant: str, seed: int, label: str) -> dict[str, Any]:
@@ -184,6 +192,29 @@ class Comparison(ABC):
 
     def draw(self, runs: dict[str, list[dict[str, Any]]]) -> None:  # noqa: B027
         """Draws what only this task has into the folder; nothing by default."""
+
+    def _remarks(self) -> Iterator[str]:
+        """What is worth knowing before the first run."""
+        settings = self.settings
+        finished = [
+            self._measures(variant, seed).exists()
+            for variant in settings.variant_names
+            for seed in settings.seeds
+        ]
+        if any(finished):
+            yield f"Resuming: {sum(finished)} of {len(finished)} runs are finished."
+        images, batch = len(self.examples()[0]), settings.batch_size
+        if images < FEW_STEPS * batch:
+            yield (
+                f"Warning: {images} training images are only "
+                f"{plural(images // batch, 'step')} of --batch-size {batch} per epoch."
+            )
+        tests = self.dataset()["test_images"]
+        if tests < FEW_TESTS:
+            yield (
+                f"Warning: on {plural(tests, 'test image')}, one answer more or less "
+                f"changes an accuracy by {100 / tests:.1f} %."
+            )
 
     def _search(self) -> dict[str, Any]:
         """The best learning rate of each variant on the validation images."""
@@ -246,6 +277,9 @@ class Comparison(ABC):
             **self.measure(trained.model, label),
         }
         files.write_json(path, run)
+        quality = TASKS[self.settings.task].measures[TASKS[self.settings.task].quality]
+        reached = f"{quality.title} {quality.text(summary([run[quality.name]]))}"
+        note(f"{label}: {reached} {quality.unit}".rstrip(), self.progress)
         return run
 
     def _measures(self, variant: str, seed: int) -> Path:
@@ -281,10 +315,11 @@ class Comparison(ABC):
             costs[variant] |= self.sizes(model, variant)
             for name, step in self.steps(model, batch, variant).items():
                 timed.setdefault(name, {})[variant] = step
+        note(f"Timing the steps of {', '.join(variants)}.", self.progress)
         for name, steps in timed.items():
             times = interleaved(steps, rounds=TIMING_ROUNDS, progress=self.progress)
             for variant in variants:
-                count = self.counted(name)
+                count = self.units_per_call(name)
                 costs[variant][name] = [time / count for time in times[variant]]
         for variant, step in timed["training_step_ms"].items():
             costs[variant]["peak_step_bytes"] = peak_step_bytes(step)

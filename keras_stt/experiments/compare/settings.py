@@ -41,9 +41,10 @@ class Settings:
     Attributes:
         dataset: Name of a data set in TensorFlow Datasets, or scenes, which needs no
             network. Or files of your own. For classification: a folder with one
-            subfolder of images per class (in train/ and test/, if there are), or an
-            .npz file with x_train, y_train, x_test and y_test. For captions: a folder
-            with images/, captions.json and splits.json.
+            subfolder of images per class, or with such folders in train/ and test/
+            (without them, a fifth of the images is kept for testing); or an .npz file
+            with uint8 images and integer labels in x_train, y_train, x_test and y_test.
+            For captions: a folder with images/, captions.json and splits.json.
         seeds: Seeds of the training runs; every variant is trained once with each.
         train_images: Number of training images; all by default.
         validation_images: Number of images that learning rates are compared on. They

@@ -75,11 +75,12 @@ def _open_folder(path: Path, image_size: int | None, progress: bool) -> OwnImage
             f"at least two classes. Received: {folders['train']} with "
             f"{', '.join(class_names) or 'no subfolder that holds images'}"
         )
-    unknown = sorted(set(files.get("test", ())) - set(class_names))
-    if unknown:
+    alone = sorted(set(files.get("test", class_names)) ^ set(class_names))
+    if alone:
         raise UserError(
-            "Every class of the test images must be one of the training images. "
-            f"Received: {', '.join(unknown)} in {folders['test']} alone"
+            "Training and test images must be of the same classes. "
+            f"Received: {', '.join(alone)} in one of {folders['train']} and "
+            f"{folders['test']} only"
         )
     labelled = {
         split: _shuffled(
@@ -158,13 +159,15 @@ def _open_npz(path: Path, image_size: int | None) -> OwnImages:
             "The images of `x_train` and `x_test` must have one shape. "
             f"Received: {shapes['train']} and {shapes['test']}"
         )
-    classes = int(labels["train"].max()) + 1
-    if classes < 2 or labels["test"].max() >= classes:
+    known, tested = (np.unique(labels[split]).tolist() for split in ("train", "test"))
+    if len(known) < 2 or known != tested:
+        alone = sorted(set(known) ^ set(tested))
         raise UserError(
             "The labels of `y_train` must be of at least two classes, and `y_test` of "
-            f"no other. Received: labels up to {classes - 1} in y_train, up to "
-            f"{labels['test'].max()} in y_test"
+            f"the same. Received: {_few(known)} in y_train"
+            + (f", and {_few(alone)} in one of them only" if alone else "")
         )
+    classes = known[-1] + 1
 
     def read(
         split: str, start: int, stop: int
@@ -174,6 +177,12 @@ def _open_npz(path: Path, image_size: int | None) -> OwnImages:
 
     sizes = {split: len(found) for split, found in labels.items()}
     return OwnImages(tuple(map(str, range(classes))), sizes, read)
+
+
+def _few(labels: list[int]) -> str:
+    """Labels as an error shows them."""
+    shown = ", ".join(map(str, labels[:8]))
+    return shown + (f" and {len(labels) - 8} more" if len(labels) > 8 else "")
 
 
 def _images(array: np.ndarray, split: str) -> npt.NDArray[np.uint8]:

@@ -53,7 +53,7 @@ def read_pictures(
             raise UserError(
                 f"The images of '{name}' differ in size: `image_size` must say which "
                 "size to resize them to. Received: image_size=None, "
-                f"{files[0].name} of {images.shape[1:3]}, {file.name} of "
+                f"{_shown(files[0])} of {images.shape[1:3]}, {_shown(file)} of "
                 f"{pixels.shape[:2]}"
             )
         images[number] = pixels
@@ -82,6 +82,11 @@ def resized(
     return result
 
 
+def _shown(file: Path) -> str:
+    """A file with its folder: every class may have an image of the same name."""
+    return f"{file.parent.name}/{file.name}"
+
+
 def _picture(file: Path, image_size: int | None) -> npt.NDArray[np.uint8]:
     from PIL import Image, ImageOps
 
@@ -90,12 +95,12 @@ def _picture(file: Path, image_size: int | None) -> npt.NDArray[np.uint8]:
             upright = ImageOps.exif_transpose(opened)
     except Exception as error:  # Pillow has many, SyntaxError among them.
         raise UserError(
-            f"Every image must be readable. Received: {file.name} ({error})"
+            f"Every image must be readable. Received: {_shown(file)} ({error})"
         ) from error
     if upright.mode.startswith(("I", "F")):
         raise UserError(
             "Every image must have 8 bits per colour. "
-            f"Received: {file.name} of mode {upright.mode}"
+            f"Received: {_shown(file)} of mode {upright.mode}"
         )
     picture = upright.convert("RGB")
     if image_size and picture.size != (image_size, image_size):

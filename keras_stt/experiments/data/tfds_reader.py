@@ -67,6 +67,11 @@ def open_builder(dataset: str, data_dir: str | None) -> Any:
         AssertionError,
         ImportError,
     ) as error:
+        if Path(dataset).is_dir():
+            raise UserError(
+                "`dataset` must be a folder with one subfolder of images for each "
+                f"class, or with captions.json. Received: {dataset}, which has neither"
+            ) from error
         raise UserError(
             f"`dataset` must be '{EMBEDDED}' or the name of a data set of TensorFlow "
             f"Datasets. Received: dataset={dataset!r} ({_first_line(error)})"

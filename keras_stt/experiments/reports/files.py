@@ -1,8 +1,10 @@
 """Files that are written whole or not at all."""
 
+import contextlib
 import io
 import json
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -72,6 +74,29 @@ def read_json(path: str | os.PathLike[str]) -> Any:
         ) from error
 
 
+@contextlib.contextmanager
+def claimed(folder: Path) -> Iterator[None]:
+    """Keeps a folder, which must exist, to this process.
+
+    Raises:
+        ValueError: If another process has it.
+    """
+    from filelock import FileLock, Timeout
+
+    lock = FileLock(folder / ".lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout as error:
+        raise UserError(
+            "The output folder (--output) must not be in use. "
+            f"Received: {folder}, which another process writes to"
+        ) from error
+    try:
+        yield
+    finally:
+        lock.release()
+
+
 def check_folder(folder: Path, expected: dict[str, Any]) -> None:
     """Raise a `UserError` if a folder holds anything but the expected comparison."""
     if not folder.exists():
@@ -92,9 +117,11 @@ def check_folder(folder: Path, expected: dict[str, Any]) -> None:
         held = {"task": held}
     ours, theirs = _leaves(expected), _leaves(held)
     differing = [key for key in ours if theirs.get(key) != ours[key]]
-    if differing:
+    # Of two tasks, or of other images, further differences say nothing.
+    telling = [key for key in ("task", "data") if key in differing] or differing
+    if telling:
         here, there = (
-            ", ".join(f"{key}={values.get(key)}" for key in differing)
+            ", ".join(_stated(key, values.get(key)) for key in telling)
             for values in (ours, theirs)
         )
         raise UserError(
@@ -102,6 +129,13 @@ def check_folder(folder: Path, expected: dict[str, Any]) -> None:
             f"comparison, here with {here}. Received: {folder}, which holds one with "
             f"{there}"
         )
+
+
+def _stated(key: str, value: Any) -> str:
+    """A setting as an error shows it."""
+    if key == "data" and value is not None:
+        return f"the images {value}"
+    return f"{key} unset" if value is None else f"{key}={value}"
 
 
 def _leaves(values: dict[str, Any]) -> dict[str, Any]:

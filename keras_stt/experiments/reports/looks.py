@@ -44,7 +44,7 @@ COLORS: dict[str, Look] = {
     "strip-conv": Look("#A67B5B", "D", _SPARSE),
     "local-global": Look("#5B8C5A", "P", _SPARSE),
     "shift": Look("#6F7D8C", "X", _SPARSE),
-    "floor": Look("#D81B2A", ".", (0, (1, 1))),
+    "floor": Look("#7AC70C", ".", (0, (1, 1))),
 }
 #: For variants without a look of their own: what only a benchmark has, in solid lines.
 _SPARE = [look._replace(line="-") for look in COLORS.values() if look.line == _SPARSE]

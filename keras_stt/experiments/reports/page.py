@@ -20,6 +20,7 @@ from keras_stt.experiments.reports.results import (
     Results,
     entry,
     measures,
+    plural,
     summary_of,
     task_of,
     values,
@@ -61,7 +62,9 @@ def write_report(results: Results, folder: str | os.PathLike[str]) -> Path:
         facts=_facts(results),
         verdict=verdict(results),
         unfinished=unfinished(results),
-        quality=_table(results, "accuracy", "noise", "fgsm", "caption", "unseen"),
+        quality=_table(results, "accuracy", "noise", "fgsm", "caption"),
+        unseen=_table(results, "unseen"),
+        has_none="none" in variants(results),
         families=[
             {"family": family, "table": robustness.table(results, family)}
             for family in families
@@ -96,16 +99,12 @@ def _template() -> Template:
 def _facts(results: Results) -> list[str]:
     settings = results.get("settings", {})
     facts = [
-        _count(len(variants(results)), task_of(results).noun),
-        _count(len(settings.get("seeds", [])), "seed"),
+        plural(len(variants(results)), task_of(results).noun),
+        plural(len(settings.get("seeds", [])), "seed"),
     ]
     if "epochs" in settings:
-        facts.append(_count(settings["epochs"], "epoch"))
+        facts.append(plural(settings["epochs"], "epoch"))
     return [*facts, str(results["backend"])] if "backend" in results else facts
-
-
-def _count(count: int, noun: str) -> str:
-    return f"{count} {noun}{'' if count == 1 else 's'}"
 
 
 def _table(results: Results, *groups: str) -> Data | None:
@@ -174,7 +173,7 @@ def _machine(results: Results) -> Data:
     name = str(device.get("name", MISSING))
     if "count" in device:
         noun = "core" if device.get("kind") == "cpu" else "device"
-        name += f", {_count(device['count'], noun)}"
+        name += f", {plural(device['count'], noun)}"
     machine = {"device": name, "system": device.get("system")}
     return machine | {"backend": results.get("backend")} | results.get("versions", {})
 

@@ -105,11 +105,18 @@ def accuracy(results: Results) -> Figure | None:
         runs, color = runs_of(results, variant, measure), looks(results)[variant].color
         left.barh(row, runs.mean(), 0.56, color=color)
         text = measure.text(summary_of(results, variant, measure))
-        left.text(runs.mean(), row, f" {text}", va="center_baseline")
+        # The line of guessing must not cross it.
+        plate: Options = {"facecolor": "white", "edgecolor": "none", "pad": 0.6}
+        at: Options = {"xytext": (4, 0), "textcoords": "offset points"}
+        at |= {"va": "center_baseline", "bbox": plate}
+        left.annotate(text, (runs.mean(), row), **at)
         tick: Options = {"fmt": "|", "ms": 14, "mew": 2, "elinewidth": 8}
         tick |= {"color": color, "ecolor": (color, 0.25), "zorder": 1.8}
         right.errorbar(runs.mean(), row, xerr=_spread(runs), **tick)
         right.plot(runs, [row] * len(runs), "o", color=color, mec="white")
+    top = 100 if measure.unit == "%" else left.dataLim.xmax
+    ticks = MaxNLocator(4, steps=[1, 2, 2.5, 5, 10]).tick_values(0, top)
+    left.set_xticks([tick for tick in ticks if 0 <= tick <= top])
     left.set_xlim(0, left.dataLim.xmax * 1.6 or 1)
     classes = len(results.get("dataset", {}).get("class_names", []))
     if classes > 1:
@@ -131,19 +138,19 @@ def learning(results: Results) -> Figure | None:
     if not losses or not accuracies:
         return None
     figure, (left, right) = two_panels()
-    ends = {}
     for variant, look in looks(results).items():
         if variant in losses:
             line(left, losses[variant].T, look)
         if variant in accuracies:
-            ends[variant] = line(right, 100 * accuracies[variant].T, look)
+            line(right, 100 * accuracies[variant].T, look)
     left.set(title="Training loss", ylabel="Cross-entropy (nats)")
     right.set(title="Accuracy, training images", ylabel="Training accuracy (%)")
     for axes in (left, right):
         axes.set_xlabel("Epoch")
         axes.xaxis.set_major_locator(MaxNLocator(8, integer=True, min_n_ticks=1))
         axes.yaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10]))
-    legend(right, sorted(ends, key=ends.__getitem__, reverse=True), looks(results))
+    order = [name for name in best_first(results) if name in accuracies]
+    legend(right, order, looks(results))
     return figure
 
 
@@ -153,7 +160,7 @@ def robustness(results: Results) -> Figure | None:
     if not measures(results, "noise", "fgsm"):
         return None
     figure, panels = two_panels(sharey=True)
-    ends: dict[str, float] = {}
+    drawn: set[str] = set()
     for axes, group in zip(panels, ("noise", "fgsm"), strict=True):
         for variant, look in looks(results).items():
             points = {
@@ -162,23 +169,30 @@ def robustness(results: Results) -> Figure | None:
                 if (runs := runs_of(results, variant, measure)).size
             }
             if len(points) > 1:
-                ends[variant] = line(axes, points.values(), look, [*points])
+                line(axes, points.values(), look, [*points])
+                drawn.add(variant)
         strengths = [0, *(measure.strength for measure in measures(results, group))]
         axes.set_xticks(strengths, [f"{strength:g}" for strength in strengths])
-    if not ends:
+    if not drawn:
         return None
     left, right = panels
     left.set(title="Gaussian noise", xlabel="Noise σ (of the pixel range [0, 1])")
     left.set(ylabel="Accuracy on test images (%)", ylim=(0, None))
     right.set(title="FGSM, one signed gradient step")
     right.set_xlabel("Step ε (255ths of the pixel range)")
-    legend(right, sorted(ends, key=ends.__getitem__, reverse=True), looks(results))
+    order = [name for name in best_first(results) if name in drawn]
+    legend(right, order, looks(results))
     return figure
+
+
+def best_first(results: Results) -> list[str]:
+    """All variants, the best first, those without a result last."""
+    return list(dict.fromkeys([*ranked(results), *variants(results)]))
 
 
 def cost(results: Results) -> Figure | None:
     """Bars of training-step time, inference time and peak memory."""
-    names = list(dict.fromkeys([*ranked(results), *variants(results)]))
+    names = best_first(results)
     costs = {measure: values(results, measure) for measure in measures(results, "cost")}
     shown = [measure for measure in costs if costs[measure]]
     order = [name for name in names if any(name in costs[key] for key in shown)]
@@ -192,10 +206,10 @@ def cost(results: Results) -> Figure | None:
             axes.barh(row, value, 0.56, color=looks(results)[variant].color)
             axes.text(value, row, f" {text}", va="center_baseline", size=8)
         thing = "caption" if measure.name == "caption_ms" else "batch"
-        per = f"ms per {thing}, median" if measure.unit == "ms" else measure.unit
+        per = f"ms per {thing}" if measure.unit == "ms" else measure.unit
         axes.set(title=_capital(measure.title), xlabel=per)
-        axes.set_xlim(0, axes.dataLim.xmax * 1.3 or 1)
-        axes.xaxis.set_major_locator(MaxNLocator(4))
+        axes.set_xlim(0, axes.dataLim.xmax * 1.45 or 1)
+        axes.xaxis.set_major_locator(MaxNLocator(3))
     return figure
 
 
@@ -291,8 +305,8 @@ def _curves(results: Results, key: str) -> dict[str, np.ndarray]:
     return curves_of
 
 
-def line(axes: Axes, runs: Any, look: Look, x: Any = None) -> float:
-    """Draw a line of means in a band from low to high; return where the line ends."""
+def line(axes: Axes, runs: Any, look: Look, x: Any = None) -> None:
+    """Draw a line of means in a band from low to high."""
     x = np.arange(1, len(runs) + 1) if x is None else x
     low, mean, high = (
         np.array([reduce(seeds) for seeds in runs])
@@ -300,7 +314,6 @@ def line(axes: Axes, runs: Any, look: Look, x: Any = None) -> float:
     )
     axes.fill_between(x, low, high, color=look.color, alpha=0.13, linewidth=0)
     axes.plot(x, mean, color=look.color, linestyle=look.line, **dot(look, 5))
-    return float(mean[-1])
 
 
 def legend(

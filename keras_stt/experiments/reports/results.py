@@ -112,6 +112,11 @@ def summary(values: Iterable[float]) -> Summary:
     }
 
 
+def plural(count: int, noun: str) -> str:
+    """A number of things, in words: "1 seed", "2 seeds"."""
+    return f"{count} {noun}{'' if count == 1 else 's'}"
+
+
 def check(results: Results) -> Results:
     """Return the results if they are of a schema that this version can read.
 

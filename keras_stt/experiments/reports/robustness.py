@@ -150,27 +150,27 @@ def figure(results: Results, family: Family) -> Figure:
         return _corruptions(results)
     subset = task_of(results).measures[family.subset]
     canvas, panels = plots.two_panels()
-    ends: dict[str, float] = {}
+    drawn: set[str] = set()
     if family.name == "attacks":
-        _lines(panels[0], results, "pgd", {0: subset}, ends)
-        _lines(panels[1], results, "universal", {0: subset}, {})
+        _lines(panels[0], results, "pgd", {0: subset}, drawn)
+        _lines(panels[1], results, "universal", {0: subset}, drawn)
         panels[0].set(title="PGD", xlabel="ε (255ths of the pixel range)")
         panels[1].set(title="One perturbation for all images")
         panels[1].set_xlabel("ε (255ths of the pixel range)")
     elif family.name == "stability":
-        _lines(panels[0], results, "shift", {}, ends)
-        _lines(panels[1], results, "occlusion", {0: subset}, {})
+        _lines(panels[0], results, "shift", {}, drawn)
+        _lines(panels[1], results, "occlusion", {0: subset}, drawn)
         panels[0].set(title="Same answer after shifts", xlabel="Largest shift (pixels)")
         panels[1].set(title="Partly hidden", xlabel="Share of the cells that is grey")
     else:
-        _lines(panels[0], results, "resolution", {1: subset}, ends)
+        _lines(panels[0], results, "resolution", {1: subset}, drawn)
         panels[0].set(title="Other sizes", xlabel="Size, as a multiple of training's")
         (error,) = measures(results, "calibration")
         order = [name for name in ranked(results) if summary_of(results, name, error)]
         for row, name in enumerate(order):
             value = plots.runs_of(results, name, error).mean()
             panels[1].barh(row, value, 0.6, color=looks(results)[name].color)
-            ends.setdefault(name, 0)
+            drawn.add(name)
         panels[1].invert_yaxis()
         panels[1].set_yticks([])
         panels[1].grid(axis="y", visible=False)
@@ -178,7 +178,7 @@ def figure(results: Results, family: Family) -> Figure:
     panels[0].set_ylabel(
         "Same answer (%)" if "shift" in family.groups else "Accuracy (%)"
     )
-    order = sorted(ends, key=ends.__getitem__, reverse=True)
+    order = [name for name in plots.best_first(results) if name in drawn]
     plots.legend(panels[1], order, looks(results))
     return canvas
 
@@ -210,9 +210,9 @@ def _lines(
     results: Results,
     group: str,
     undisturbed: dict[float, Measure],
-    ends: dict[str, float],
+    drawn: set[str],
 ) -> None:
-    """A line per mixer through the strengths of a group."""
+    """A line per mixer through the strengths of a group; adds the mixer to `drawn`."""
     along = {measure.strength: measure for measure in measures(results, group)}
     along = dict(sorted((undisturbed | along).items()))
     for name, look in looks(results).items():
@@ -222,7 +222,8 @@ def _lines(
             if (runs := plots.runs_of(results, name, measure)).size
         }
         if len(points) > 1:
-            ends[name] = plots.line(axes, points.values(), look, [*points])
+            plots.line(axes, points.values(), look, [*points])
+            drawn.add(name)
     axes.set_xticks([*along], [f"{strength:g}" for strength in along])
 
 

@@ -206,13 +206,13 @@ def _rows(
 ) -> list[list[str]]:
     """The cells of a table; `best` formats the best quality."""
     check(results)
-    rows, quality, top = [], quality_of(results), ranked(results)[:1]
+    rows, quality, known = [], quality_of(results), values(results, quality_of(results))
     for name in variants(results):
         cells = {
             column: column.text(summary_of(results, name, column), separator)
             for column in shown
         }
-        if name in top:
+        if name in known and known[name] == max(known.values()):
             cells[quality] = best.format(cells[quality])
         rows.append([name, *cells.values()])
     return rows

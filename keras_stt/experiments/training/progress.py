@@ -7,6 +7,12 @@ from contextlib import contextmanager
 import keras
 
 
+def note(text: str, wanted: bool) -> None:
+    """Says something on the way, next to results and progress bars."""
+    if wanted:
+        print(text, file=sys.stderr, flush=True)
+
+
 class RunProgress:
     """Shows how far a run is: a bar on a terminal, else a line per epoch."""
 

@@ -80,7 +80,9 @@ def test_without_a_validation_split_the_last_training_images_take_its_place(fold
 
 def test_grey_images_and_sizes(folder):
     Image.fromarray(picture(9, (8, 8))).save(folder / "images" / "b.png")
-    with pytest.raises(ValueError, match=r"differ in size.*a.png of \(4, 6\), b.png"):
+    with pytest.raises(
+        ValueError, match=r"differ in size.*a.png of \(4, 6\), images/b.png"
+    ):
         load(folder)
     data = load(folder, image_size=5)
     assert data.train.images.shape == (3, 5, 5, 3)
@@ -120,7 +122,7 @@ BREAKING = {
         lambda f: Image.fromarray(np.full((4, 6), 999, np.uint16)).save(
             f / "images" / "a.png"
         ),
-        "8 bits per colour. Received: a.png of mode I",
+        "8 bits per colour. Received: images/a.png of mode I",
     ),
     "image in two splits": (
         lambda f: edit(f, "splits.json", lambda s: s["test"].append("b.png")),
@@ -144,13 +146,13 @@ BREAKING = {
     ),
     "unreadable image": (
         lambda f: (f / "images" / "e.png").write_bytes(b"no picture"),
-        r"must be readable. Received: e.png \(",
+        r"must be readable. Received: images/e.png \(",
     ),
     "cut image": (
         lambda f: (f / "images" / "e.png").write_bytes(
             (f / "images" / "e.png").read_bytes()[:-30]
         ),
-        r"must be readable. Received: e.png \(",
+        r"must be readable. Received: images/e.png \(",
     ),
     "many": (
         lambda f: edit(f, "captions.json", lambda c: [c.pop(n) for n in FILES]),
@@ -184,9 +186,11 @@ def test_a_folder_by_another_name(folder, monkeypatch):
     data = load_captions(".", validation_images=1, progress=False)
     np.testing.assert_array_equal(data.tests["test"].images, [picture(3)])
     np.testing.assert_array_equal(data.validation.images, [picture(2)])
-    # A folder named like a data set is none of captions.
-    (folder / "no_such_data_set").mkdir()
+    # Neither the name of a data set nor a folder of captions.
     with pytest.raises(ValueError, match="name of a data set of TensorFlow"):
+        load_captions("no_such_data_set", progress=False)
+    (folder / "no_such_data_set").mkdir()
+    with pytest.raises(ValueError, match=r"with captions\.json\. .*has neither"):
         load_captions("no_such_data_set", progress=False)
 
 

@@ -196,15 +196,12 @@ def test_the_legend_covers_no_data(draw):
     assert box.y1 < height
 
 
-def test_the_legend_has_the_order_of_the_lines():
+def test_all_legends_have_the_best_first():
     results = sample_results()
     with matplotlib.rc_context(plots.STYLE):
-        _, right = plots.robustness(results).axes
-    ends = {
-        name: entry["accuracy_fgsm_8_255"]["mean"]
-        for name, entry in results["mixers"].items()
-    }
-    assert legend_names(right) == sorted(ends, key=lambda name: -ends[name])
+        for draw in (plots.learning, plots.robustness):
+            _, right = draw(results).axes
+            assert legend_names(right) == ranked(results)
 
 
 def test_cost_shows_medians_and_gaps():
