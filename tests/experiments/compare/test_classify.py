@@ -102,6 +102,29 @@ def test_pictures_and_report_are_written(finished):
     assert list(folder.glob("*.png"))
 
 
+def test_it_says_what_it_does_and_what_is_doubtful(
+    finished, tmp_path, scenes_dir, capsys
+):
+    folder, results = finished
+    settings = changed(seeds=(0, 1, 2), mixers=("none",))
+    again = shutil.copytree(folder, tmp_path / "again")
+    ClassifyComparison(settings, again, scenes_dir, progress=True).run()
+    said = capsys.readouterr().err
+    assert "Resuming: 2 of 3 runs are finished." in said
+    steps = "Warning: 48 training images are only 3 steps of --batch-size 16 per epoch."
+    assert steps in said
+    assert "Warning: on 32 test images" in said
+    assert "changes an accuracy by 3.1 %" in said
+    known = results["mixers"]["none"]["test_accuracy"]["runs"]
+    found = json.loads((again / "results.json").read_text())
+    *_, new = found["mixers"]["none"]["test_accuracy"]["runs"]
+    assert found["mixers"]["none"]["test_accuracy"]["runs"] == [*known, new]
+    assert f"none, seed 2: test accuracy {100 * new:.1f} %" in said
+    # The times of what is there count: nothing is timed for another seed.
+    assert "Timing" not in said
+    assert "stt-random" not in said
+
+
 def test_seeds_differ_and_repeat(finished, tmp_path, scenes_dir):
     _, results = finished
     first, second = results["mixers"]["stt-random"]["history"]
@@ -304,7 +327,7 @@ def test_other_images_are_refused(finished, scenes_dir, monkeypatch):
         return data
 
     monkeypatch.setattr(classify, "load_classification", others)
-    with pytest.raises(ValueError, match=r"with data=scenes 1\.1\.0: .*Received"):
+    with pytest.raises(ValueError, match=r"with the images scenes 1\.1\.0: .*Received"):
         ClassifyComparison(SMALL, folder, scenes_dir, progress=False)
 
 
