@@ -90,6 +90,10 @@ MIXERS: dict[str, Mixer] = {
         "depthwise STT, amplitudes synthesised from the image",
         lambda width, heads: DepthwiseSTT(amplitude="synthesized", name="mixer"),
     ),
+    "stt-depthwise-bounded": Mixer(
+        "depthwise STT whose amplitudes sum to 1 at most",
+        lambda width, heads: DepthwiseSTT(bounded=True, name="mixer"),
+    ),
     "mha": Mixer(
         "MultiHeadAttention over all positions",
         lambda width, heads: SelfAttention(heads, name="mixer"),

@@ -13,9 +13,14 @@ from keras_stt.mixers import MIXERS, AxialAttention, SelfAttention
 
 GRID, WIDTH, HEADS = (6, 10), 24, 3
 LOCAL = (
-    *("none", "pooling", "dynamixer", "stt-depthwise", "shift"),
+    *("none", "pooling", "dynamixer", "shift"),
+    *("stt-depthwise", "stt-depthwise-bounded"),
     *("depthwise-conv", "depthwise-conv-3", "depthwise-conv-5", "strip-conv"),
 )
+
+
+def build(name):
+    return MIXERS[name].build(WIDTH, HEADS)
 
 
 def test_the_mixers_of_the_comparison():
@@ -28,6 +33,7 @@ def test_the_mixers_of_the_comparison():
         "stt-mixture-dot": (STT, "Mixture"),
         "stt-depthwise": (DepthwiseSTT, "Gaussian"),
         "stt-depthwise-synthesized": (DepthwiseSTT, "Gaussian"),
+        "stt-depthwise-bounded": (DepthwiseSTT, "Gaussian"),
         "mha": (SelfAttention, None),
         "axial-mha": (AxialAttention, None),
         "depthwise-conv": (keras.layers.DepthwiseConv2D, None),
@@ -56,6 +62,11 @@ def test_the_mixers_of_the_comparison():
         assert layer.name == "mixer"
         assert MIXERS[name].description
     assert MIXERS["dynamixer"].build(WIDTH, HEADS).segments == HEADS
+    assert MIXERS["stt-depthwise-synthesized"].build(WIDTH, HEADS).amplitude == (
+        "synthesized"
+    )
+    bounded = [name for name in MIXERS if getattr(build(name), "bounded", False)]
+    assert bounded == ["stt-depthwise-bounded"]
 
 
 @pytest.mark.parametrize(
@@ -151,6 +162,7 @@ def test_multiply_adds_are_those_that_jax_traces(name):
         # Two terms of 60·24·16, and 24·48 for the amplitudes.
         ("stt-depthwise", 46080),
         ("stt-depthwise-synthesized", 46080 + 1152),
+        ("stt-depthwise-bounded", 46080),
         # 4·60·24² + 2·60²·24.
         ("mha", 138240 + 172800),
         # 8·60·24² + 2·60·24·16.

@@ -1,6 +1,7 @@
 """Gradients of the loss with respect to the images: one branch per backend."""
 
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Any
 
 import keras
@@ -10,6 +11,7 @@ import numpy.typing as npt
 GradientFunction = Callable[[Any, Any], npt.NDArray[np.float32]]
 
 
+@lru_cache(maxsize=1)  # Several attacks of one model share what is compiled.
 def loss_gradient(model: keras.Model) -> GradientFunction:
     """Makes the function that gives the gradient of the loss at images.
 

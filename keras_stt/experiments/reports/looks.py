@@ -28,6 +28,7 @@ COLORS: dict[str, Look] = {
     "stt-mixture-dot": Look("#9F53AD", "X"),
     "stt-depthwise": Look("#E4003A", "h"),
     "stt-depthwise-synthesized": Look("#FF7FA8", "d"),
+    "stt-depthwise-bounded": Look("#006D77", "H"),
     "mha": Look("#111111", "v", (0, (6, 1.5))),
     "axial-mha": Look("#505050", ">", (0, (3, 1.5))),
     "depthwise-conv": Look("#552500", "*", (0, (5, 1.5, 1, 1.5))),
