@@ -19,7 +19,7 @@ def test_table_beside_the_results_is_made_from_them(path):
     assert markdown_table(read_json(path)) in (path.parent / "README.md").read_text()
 
 
-@pytest.mark.parametrize("name", ["cifar10", "scenes", "ucm_captions"])
+@pytest.mark.parametrize("name", ["cifar10_depthwise", "scenes", "ucm_captions"])
 def test_readme_shows_the_committed_results(name):
     readme = (ROOT / "README.md").read_text()
     shown = re.search(rf"<!-- {name} -->\n(.*)<!-- /{name} -->", readme, re.DOTALL)
@@ -27,15 +27,51 @@ def test_readme_shows_the_committed_results(name):
     assert markdown_table(results) in shown[1]
 
 
-@pytest.mark.parametrize("page", ["README.md", "docs/results/cifar10/README.md"])
-def test_quoted_differences_are_those_of_the_results(page):
-    results = read_json(ROOT / "docs" / "results" / "cifar10" / "results.json")
-    text = " ".join((ROOT / page).read_text().split())
-    quoted = re.findall(r"`mha` is ([\d.]+) points above (?:`none`|no mixing)", text)
-    assert quoted == [f"{difference(results, 'mha', 'none'):.1f}"]
-    quoted = re.findall(r"`?stt-random`?\)? is ([\d.]+) points above `mha`", text)
-    quoted += re.findall(r"to ([\d.]+) points above it \(`stt-random`\)", text)
-    assert quoted == [f"{difference(results, 'stt-random', 'mha'):.1f}"]
+#: What pages say of the difference between two mixers, in the results of a page.
+QUOTED = [
+    (
+        "README.md",
+        "cifar10",
+        "stt-random",
+        "mha",
+        r"`stt-random` ([\d.]+) points above",
+    ),
+    ("cifar10", "cifar10", "mha", "none", r"`mha` is ([\d.]+) points above `none`"),
+    (
+        "cifar10",
+        "cifar10",
+        "stt-random",
+        "mha",
+        r"`stt-random` is ([\d.]+) points above",
+    ),
+    *(
+        ("cifar10_depthwise", "cifar10_depthwise", mixer, "depthwise-conv-5", words)
+        for mixer, words in (
+            ("stt-depthwise", r"`stt-depthwise` is ([\d.]+) points above it"),
+            (
+                "stt-depthwise-synthesized",
+                r"`stt-depthwise-synthesized` is ([\d.]+) points above the 5×5",
+            ),
+        )
+    ),
+    (
+        *("README.md", "cifar10_depthwise", "stt-depthwise-synthesized"),
+        *("depthwise-conv-5", r"from the image it is ([\d.]+) points better"),
+    ),
+    (
+        *("cifar10_depthwise", "cifar10_depthwise", "depthwise-conv-5"),
+        *("depthwise-conv", r"5×5 is ([\d.]+) points better"),
+    ),
+]
+
+
+@pytest.mark.parametrize(("page", "source", "mixer", "other", "words"), QUOTED)
+def test_quoted_differences_are_those_of_the_results(page, source, mixer, other, words):
+    folder = ROOT / "docs" / "results"
+    results = read_json(folder / source / "results.json")
+    path = ROOT / page if page.endswith(".md") else folder / page / "README.md"
+    text = " ".join(path.read_text().split())
+    assert re.findall(words, text) == [f"{difference(results, mixer, other):.1f}"]
 
 
 @pytest.mark.parametrize("path", RESULTS, ids=lambda path: path.parent.name)

@@ -237,7 +237,7 @@ def trade_off(results: Results) -> Figure | None:
 
 
 def _short(name: str) -> str:
-    return name if len(name) <= 23 else f"{name[:21]}…"
+    return name if len(name) <= 25 else f"{name[:23]}…"
 
 
 def _capital(text: str) -> str:
@@ -252,7 +252,7 @@ def side_by_side(
     figure = Figure(figsize=(_INCHES, height))
     panels = figure.subplots(1, len(widths), sharey=True, width_ratios=widths)
     panels = np.atleast_1d(panels)
-    figure.subplots_adjust(0.225, 0.5 / height, 0.98, 1 - above / height, wspace=0.09)
+    figure.subplots_adjust(0.25, 0.5 / height, 0.98, 1 - above / height, wspace=0.09)
     for axes in panels:
         axes.set_ylim(len(order) - 0.45, -0.6)
         axes.grid(visible=False)

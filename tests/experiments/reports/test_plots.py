@@ -75,7 +75,7 @@ def test_names_are_text_and_never_leave_the_figure():
             shown = names(figure.axes[0])
             if figure.axes[-1].get_legend():
                 shown += legend_names(figure.axes[-1])
-            assert {formula, f"{long[:21]}…"} <= set(shown)
+            assert {formula, f"{long[:23]}…"} <= set(shown)
 
 
 def test_files_are_the_same_each_time(tmp_path):
