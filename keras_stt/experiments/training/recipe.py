@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import keras
@@ -42,9 +43,13 @@ class Recipe:
         for name, fits, expected in (
             ("epochs", self.epochs >= 1, "at least 1"),
             ("batch_size", self.batch_size >= 1, "at least 1"),
-            ("learning_rate", self.learning_rate > 0, "above 0"),
+            ("learning_rate", 0 < self.learning_rate < math.inf, "finite and above 0"),
             ("warmup", 0 <= self.warmup < 1, "in [0, 1)"),
-            ("weight_decay", self.weight_decay >= 0, "at least 0"),
+            (
+                "weight_decay",
+                0 <= self.weight_decay < math.inf,
+                "finite and at least 0",
+            ),
             ("shift", self.shift >= 0, "at least 0"),
         ):
             if not fits:

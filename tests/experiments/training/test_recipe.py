@@ -63,6 +63,8 @@ def test_weight_decay_spares_biases_norms_and_positions():
         ("learning_rate", 0.0, "above 0"),
         ("warmup", 1.0, r"in \[0, 1\)"),
         ("weight_decay", -0.1, "at least 0"),
+        ("weight_decay", float("inf"), "finite"),
+        ("learning_rate", float("inf"), "finite"),
         ("shift", -1, "at least 0"),
     ],
 )
