@@ -60,11 +60,11 @@ def test_weight_decay_spares_biases_norms_and_positions():
     [
         ("epochs", 0, "at least 1"),
         ("batch_size", 0, "at least 1"),
-        ("learning_rate", 0.0, "above 0"),
+        ("learning_rate", 0.0, "finite and above 0"),
         ("warmup", 1.0, r"in \[0, 1\)"),
-        ("weight_decay", -0.1, "at least 0"),
-        ("weight_decay", float("inf"), "finite"),
-        ("learning_rate", float("inf"), "finite"),
+        ("weight_decay", -0.1, "finite and at least 0"),
+        ("weight_decay", float("inf"), "finite and at least 0"),
+        ("learning_rate", float("inf"), "finite and above 0"),
         ("shift", -1, "at least 0"),
     ],
 )
