@@ -35,6 +35,12 @@ Data = dict[str, Any]
 _CAPTION_FIGURES = ("gallery", "gallery_unseen", "attention")
 
 
+# The page has no room for them beside what matters more.
+_LEFT_OUT = {
+    f"{prefix}bleu_{length}" for prefix in ("", "unseen_") for length in (1, 2, 3)
+}
+
+
 def write_report(results: Results, folder: str | os.PathLike[str]) -> Path:
     """Write the figures and `report.html`, which holds copies of them.
 
@@ -110,7 +116,9 @@ def _facts(results: Results) -> list[str]:
 def _table(results: Results, *groups: str) -> Data | None:
     """Headings and a row per variant; the best of every quality is bold."""
     columns = [
-        column for column in measures(results, *groups) if values(results, column)
+        column
+        for column in measures(results, *groups)
+        if values(results, column) and column.name not in _LEFT_OUT
     ]
     rows = []
     for name in variants(results):
