@@ -110,4 +110,6 @@ def test_a_mask_in_a_graph(layer):
 @pytest.mark.parametrize("layer", LAYERS)
 def test_a_mask_of_another_shape_is_an_error(layer):
     with pytest.raises(ValueError, match=r"`context_mask`.*Received: context_mask"):
-        reader(layer)(normal(*TEXT), normal(*IMAGE), context_mask=np.ones((2, 5, 3)))
+        reader(layer)(
+            normal(*TEXT), normal(*IMAGE), context_mask=np.ones((2, 5, 3), bool)
+        )

@@ -24,7 +24,7 @@ pytestmark = [
 def model_and_file(inputs, outputs, folder):
     """A model and its ONNX file as a function."""
     model = randomize(keras.Model(inputs, outputs))
-    model([np.ones([size or 2 for size in i.shape], "float32") for i in model.inputs])
+    model([np.ones([size or 2 for size in i.shape], i.dtype) for i in model.inputs])
     return model, exported(model, folder)
 
 
@@ -55,9 +55,10 @@ def test_layers(layer, shape, sizes, tmp_path):
 
 
 def test_a_mask(tmp_path):
-    inputs, mask = keras.Input((None, None, 8)), keras.Input((None, None))
+    inputs = keras.Input((None, None, 8))
+    mask = keras.Input((None, None), dtype="bool")
     layer = STT(4, synthesizer="dot_product")
     model, run = model_and_file([inputs, mask], layer(inputs, mask=mask), tmp_path)
     for size in [(2, 5, 3), (3, 1, 7)]:
-        x, valid = normal(*size, 8), (normal(*size, seed=1) > 0).astype("float32")
+        x, valid = normal(*size, 8), normal(*size, seed=1) > 0
         np.testing.assert_allclose(run([x, valid]), array(model([x, valid])), atol=1e-4)

@@ -110,8 +110,11 @@ def test_stochastic_depth_rises_linearly():
     [
         ({"mixer": "stt"}, "`mixer` must be one of stt-dense, .*Received: mixer='stt'"),
         ({"stem": "conv"}, "'convolution' or 'patch'. Received: stem='conv'"),
-        ({"grid": (3, 3)}, r"\(8, 12\), must be multiples.*Received: grid=\(3, 3\)"),
-        ({"grid": (16, 24)}, r"multiples of the grid.*Received: grid=\(16, 24\)"),
+        (
+            {"grid": (3, 3)},
+            r"must be multiples.*images of \(8, 12\) pixels, grid=\(3, 3\)",
+        ),
+        ({"grid": (16, 24)}, r"multiples of the grid.*pixels, grid=\(16, 24\)"),
         ({"grid": (0, 3)}, r"two positive integers.*Received: grid=\(0, 3\)"),
         ({"grid": (-2, 3)}, r"two positive integers.*Received: grid=\(-2, 3\)"),
         ({"grid": (2, 3, 1)}, r"two positive integers.*Received: grid=\(2, 3, 1\)"),
