@@ -29,12 +29,13 @@ def grid_mask(mask: Tensor, inputs: Tensor, name: str = "mask") -> Tensor:
         ValueError: If the shapes do not fit, or the mask holds floats.
     """
     mask = ops.convert_to_tensor(mask)
-    # Floats may be meant to be added to logits, where 0 is valid and -1e9 is not.
-    if keras.backend.is_float_dtype(keras.backend.standardize_dtype(mask.dtype)):
+    dtype = keras.backend.standardize_dtype(mask.dtype)
+    # Floats may be meant to be added to logits, where 0 is valid and -1e9 is not. (While
+    # a model is put together, Keras takes what `Lambda` returns for floats.)
+    if keras.backend.is_float_dtype(dtype) and not isinstance(mask, keras.KerasTensor):
         raise ValueError(
             f"`{name}` must be boolean: True for the positions that may be attended "
-            f"to. Received: {name} of dtype "
-            f"{keras.backend.standardize_dtype(mask.dtype)}"
+            f"to. Received: {name} of dtype {dtype}"
         )
     mask = ops.cast(mask, "bool")
     fits = len(mask.shape) == len(inputs.shape) - 1 and all(

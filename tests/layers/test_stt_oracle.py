@@ -107,7 +107,6 @@ MASKS = {
     "one position": one_position,
     "nothing in one example": nothing_in_one_example,
     "integers": lambda shape: 3 * random_mask(shape).astype("int32"),
-    "floats": lambda shape: random_mask(shape).astype("float32"),
 }
 
 
