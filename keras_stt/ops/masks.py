@@ -30,8 +30,8 @@ def grid_mask(mask: Tensor, inputs: Tensor, name: str = "mask") -> Tensor:
     """
     mask = ops.convert_to_tensor(mask)
     dtype = keras.backend.standardize_dtype(mask.dtype)
-    # Floats may be meant to be added to logits, where 0 is valid and -1e9 is not. (While
-    # a model is put together, Keras takes what `Lambda` returns for floats.)
+    # Floats may be meant to be added to logits, where 0 is valid and -1e9 is not. While
+    # a model is put together, Keras takes all that `Lambda` returns for floats.
     if keras.backend.is_float_dtype(dtype) and not isinstance(mask, keras.KerasTensor):
         raise ValueError(
             f"`{name}` must be boolean: True for the positions that may be attended "
