@@ -7,11 +7,12 @@ import shlex
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal, get_args
+from typing import Annotated, Literal
 
 import keras
 from cyclopts import Parameter
 
+from keras_stt.backend import BACKENDS
 from keras_stt.experiments.errors import UserError
 
 Backend = Literal["tensorflow", "jax", "torch"]
@@ -39,7 +40,7 @@ class RunOptions:
 
 def check_backend(backend: str | None, arguments: list[str]) -> None:
     """Restarts the command if it needs another backend than the running one."""
-    running, known = keras.backend.backend(), get_args(Backend)
+    running, known = keras.backend.backend(), BACKENDS
     if backend is None or backend == running:
         if running not in known:
             raise UserError(
