@@ -164,6 +164,22 @@ def test_calibration_error_by_hand():
     assert found == pytest.approx(0)
 
 
+@pytest.mark.parametrize("batch_size", [1, 3, 8])
+def test_calibration_error_is_that_of_all_batches(batch_size):
+    # The image's one pixel is the confidence in class 0: 0.2 means 0.8 in class 1.
+    shares = np.array([0.9, 0.9, 0.2, 0.2, 0.2], np.float32)
+    labels = np.array([0, 1, 1, 1, 0], np.int32)
+
+    def answer(images):
+        share = np.reshape(keras.ops.convert_to_numpy(images), (-1, 1))
+        return np.log(np.concatenate([share, 1 - share], axis=-1))
+
+    data = Images(shares.reshape(-1, 1, 1, 1), labels)
+    found = calibration_error(Model(answer), data, batch_size=batch_size)
+    expected = (2 * abs(1 / 2 - 0.9) + 3 * abs(2 / 3 - 0.8)) / 5
+    assert found == pytest.approx(expected, abs=1e-6)
+
+
 def test_calibration_of_logits_that_are_large():
     data = Images(np.zeros((2, 2, 2, 1), np.uint8), np.array([0, 1], np.int32))
     logits = np.array([[1e4, -1e4], [1e4, -1e4]])
