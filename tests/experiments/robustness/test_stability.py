@@ -1,5 +1,6 @@
 """Shifts, hidden cells, other sizes and calibration, against what is drawn by hand."""
 
+import keras
 import numpy as np
 import pytest
 from support import array
@@ -171,7 +172,7 @@ def test_calibration_error_is_that_of_all_batches(batch_size):
     labels = np.array([0, 1, 1, 1, 0], np.int32)
 
     def answer(images):
-        share = np.reshape(keras.ops.convert_to_numpy(images), (-1, 1))
+        share = keras.ops.convert_to_numpy(images).reshape(-1, 1)
         return np.log(np.concatenate([share, 1 - share], axis=-1))
 
     data = Images(shares.reshape(-1, 1, 1, 1), labels)
