@@ -7,7 +7,7 @@
     command, backend, versions, device
                     as in the comparisons (`keras_stt.experiments.reports.results`)
     settings        every option, as in `keras_stt.experiments.bench.settings`
-    rows            a list with a row for every mixer and grid; the floor is one of them
+    rows            a list with a row for every mixer and grid, and for the floors
 
 and a row has
 

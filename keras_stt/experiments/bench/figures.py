@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter, NullLocator
 
-from keras_stt.experiments.bench.layers import FLOOR
+from keras_stt.experiments.bench.floor import FLOORS
 from keras_stt.experiments.bench.table import by_grid, points, slopes
 from keras_stt.experiments.reports.looks import COLORS
 from keras_stt.experiments.reports.plots import (
@@ -111,7 +111,7 @@ def _lines(
             continue
         color, marker, line = COLORS[name]
         y = [value * scale for value in y]
-        width = 1.7 if name.startswith("stt") or name == FLOOR else 1.0
+        width = 1.7 if name.startswith("stt") or name in FLOORS else 1.0
         axes.plot(x, y, color=color, ls=line, marker=marker, ms=4, lw=width, mec="none")
         ends[name] = (x[-1], y[-1])
     axes.set_xscale("log")

@@ -1,24 +1,27 @@
-"""The floor: the matrix products of STT with weights per example, and nothing else."""
+"""The floors: the matrix products that a layer cannot do without, and nothing else."""
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import numpy as np
 from keras import ops
 
 from keras_stt.experiments.bench.compiled import Program
-from keras_stt.layers import STT
+from keras_stt.layers import STT, DepthwiseSTT
 from keras_stt.typing import Tensor
 
-
-def floor_multiply_adds(grid: tuple[int, int], channels: int, num_heads: int) -> int:
-    """Counts the floor's products, forward, for one example: STT without synthesis."""
-    layer = STT(num_heads, synthesizer="random")
-    return layer.multiply_adds((None, *grid, channels))
+#: The row that every benchmark has, and that of benchmarks with depthwise STT.
+FLOOR, DEPTHWISE_FLOOR = "floor", "floor-depthwise"
 
 
-def floor_programs(
+def floor_of(mixer: str) -> str:
+    """The floor that a mixer's times are divided by: a name in `FLOORS`."""
+    return DEPTHWISE_FLOOR if mixer.startswith("stt-depthwise") else FLOOR
+
+
+def stt_programs(
     grid: tuple[int, int], channels: int, num_heads: int, batch: int, dtype: str
 ) -> tuple[Program, Program]:
     """The matrix products of STT with weights per example, bare, in one program each.
@@ -40,12 +43,8 @@ def floor_programs(
         The forward and the training program.
     """
     height, width = grid
-    rng = np.random.default_rng(0)
     head_dim = channels // num_heads
-
-    def tensor(*shape: int) -> Tensor:
-        values = rng.standard_normal(shape, dtype=np.float32)
-        return ops.cast(ops.convert_to_tensor(values), dtype)
+    tensor = _tensors(dtype)
 
     def rows() -> Tensor:
         return tensor(batch * height * width, channels)
@@ -61,9 +60,7 @@ def floor_programs(
     forward = [rows(), last(), first(), rows(), *kernels, *matrices]
     gradients = [rows(), first(), last(), rows()]
 
-    def run(
-        *tensors: Any,
-    ) -> list[Any]:
+    def run(*tensors: Any) -> list[Any]:
         x, v, v_1, y, value, output, along_h, along_w, *back = tensors
         found = [
             ops.matmul(x, value),
@@ -86,6 +83,83 @@ def floor_programs(
         return found
 
     return (run, forward), (run, [*forward, *gradients])
+
+
+def depthwise_programs(
+    grid: tuple[int, int], channels: int, num_heads: int, batch: int, dtype: str
+) -> tuple[Program, Program]:
+    """The matrix products of depthwise STT with its two terms, bare, as above.
+
+    The weights are shared by the batch, so that the first product makes all terms of a
+    channel at once, for all examples. No transposition, no sum of terms, no amplitudes.
+    `num_heads` changes nothing: every channel has matrices of its own.
+    """
+    height, width = grid
+    terms = DepthwiseSTT().num_terms
+    tensor = _tensors(dtype)
+
+    def first() -> Tensor:
+        return tensor(channels, terms * height, width * batch)
+
+    def last() -> Tensor:
+        return tensor(channels * terms, height * batch, width)
+
+    x = tensor(channels, height, width * batch)
+    along_h = tensor(channels, terms * height, height)
+    along_w = tensor(channels * terms, width, width)
+    forward = [x, last(), along_h, along_w]
+    gradients = [first(), last()]
+
+    def run(*tensors: Any) -> list[Any]:
+        x, v, along_h, along_w, *back = tensors
+        found = [ops.matmul(along_h, x), ops.matmul(v, _transposed(along_w))]
+        if back:
+            d_first, d_last = back
+            found += [
+                ops.matmul(d_first, _transposed(x)),
+                ops.matmul(_transposed(along_h), d_first),
+                ops.matmul(_transposed(d_last), v),
+                ops.matmul(d_last, along_w),
+            ]
+        return found
+
+    return (run, forward), (run, [*forward, *gradients])
+
+
+class Floor(NamedTuple):
+    """What no implementation of a layer can do without."""
+
+    layer: Callable[[int], STT | DepthwiseSTT]
+    programs: Callable[..., tuple[Program, Program]]
+
+    def multiply_adds(
+        self, grid: tuple[int, int], channels: int, num_heads: int
+    ) -> int:
+        """Counts its products, forward, for one example: the layer without synthesis.
+
+        Args:
+            grid: `(H, W)`.
+            channels: Number of channels.
+            num_heads: Number of heads.
+        """
+        return self.layer(num_heads).multiply_adds((None, *grid, channels))
+
+
+FLOORS = {
+    FLOOR: Floor(lambda heads: STT(heads, synthesizer="random"), stt_programs),
+    DEPTHWISE_FLOOR: Floor(lambda heads: DepthwiseSTT(), depthwise_programs),
+}
+
+
+def _tensors(dtype: str) -> Callable[..., Tensor]:
+    """A function from a shape to a tensor of noise."""
+    rng = np.random.default_rng(0)
+
+    def tensor(*shape: int) -> Tensor:
+        values = rng.standard_normal(shape, dtype=np.float32)
+        return ops.cast(ops.convert_to_tensor(values), dtype)
+
+    return tensor
 
 
 def _transposed(tensor: Tensor) -> Tensor:

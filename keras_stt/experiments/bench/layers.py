@@ -8,9 +8,6 @@ import keras
 
 from keras_stt.mixers import MIXERS
 
-#: The row of the matrix products that STT cannot do without.
-FLOOR = "floor"
-
 
 def build_layer(
     name: str, shape: tuple[int, ...], num_heads: int, dtype: str

@@ -20,9 +20,8 @@ from keras_stt.experiments.bench.compiled import (
     forward_program,
     training_program,
 )
-from keras_stt.experiments.bench.floor import floor_multiply_adds, floor_programs
+from keras_stt.experiments.bench.floor import FLOOR, FLOORS, floor_of
 from keras_stt.experiments.bench.layers import (
-    FLOOR,
     MIXERS,
     build_layer,
     fast_growing_elements,
@@ -49,7 +48,7 @@ _HELD = 6
 def measure_grid(
     settings: BenchSettings, grid: tuple[int, int], batch: int, progress: bool = True
 ) -> list[Row]:
-    """Measures the floor and all contenders on one grid.
+    """Measures the floors and all contenders on one grid.
 
     Args:
         settings: What is measured.
@@ -58,14 +57,15 @@ def measure_grid(
         progress: Whether to show progress bars.
 
     Returns:
-        One row for the floor and each mixer, in their order (see
+        One row for each floor and each mixer, in their order (see
         `keras_stt.experiments.bench.bench`).
     """
     from tqdm import tqdm
 
     shape = (batch, *grid, settings.channels)
     tensors = [_normal(shape, settings.dtype, seed) for seed in (0, 1)]
-    rows = {name: _row(settings, name, shape) for name in (FLOOR, *settings.mixers)}
+    names = dict.fromkeys([FLOOR, *map(floor_of, settings.mixers), *settings.mixers])
+    rows = {name: _row(settings, name, shape) for name in names}
     steps: dict[str, dict[str, Step]] = {kind: {} for kind in KINDS}
     bar = tqdm(
         rows,
@@ -80,8 +80,8 @@ def measure_grid(
     for kind in KINDS:
         _time(kind, steps[kind], rows, settings.seconds, progress)
     for name, step in steps["training"].items():
-        # The floor's results are all there at once, which those of a layer are not.
-        if name != FLOOR and rows[name]["error"] is None:
+        # A floor's results are all there at once, which those of a layer are not.
+        if name not in FLOORS and rows[name]["error"] is None:
             planned = step.planned_bytes
             rows[name]["peak_bytes"] = planned or peak_step_bytes(step.run, repeats=3)
     return list(rows.values())
@@ -96,7 +96,7 @@ def _normal(shape: tuple[int, ...], dtype: str, seed: int) -> Tensor:
 def _row(settings: BenchSettings, name: str, shape: tuple[int, ...]) -> Row:
     """The row of a contender, before anything is measured."""
     batch, *grid, channels = shape
-    count = floor_multiply_adds if name == FLOOR else MIXERS[name].multiply_adds
+    count = (FLOORS | MIXERS)[name].multiply_adds
     of_kinds = {
         f"{kind}_{what}": None
         for kind in KINDS
@@ -142,9 +142,9 @@ def _programs(
 ) -> dict[str, Program]:
     name, batch, grid = row["mixer"], row["batch"], tuple(row["grid"])
     heads, dtype = settings.num_heads, settings.dtype
-    if name == FLOOR:
+    if name in FLOORS:
         row["parameters"] = 0
-        programs = floor_programs(grid, settings.channels, heads, batch, dtype)
+        programs = FLOORS[name].programs(grid, settings.channels, heads, batch, dtype)
         return dict(zip(KINDS, programs, strict=True))
     shape = tuple(tensors[0].shape)
     _check_memory(name, shape, heads, dtype)

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from keras_stt.experiments.bench.layers import FLOOR
+from keras_stt.experiments.bench.floor import DEPTHWISE_FLOOR, FLOORS, floor_of
 from keras_stt.experiments.reports.table import pipe_table, plain_table, wrapped
 from keras_stt.experiments.reports.tasks import MISSING
 
@@ -82,13 +82,15 @@ def points(
 def notes(results: Results) -> list[str]:
     """Sentences that belong under the tables."""
     settings, device = results["settings"], results["device"]
+    depthwise = any(row["mixer"] == DEPTHWISE_FLOOR for row in results["rows"])
     count = f" ({device['count']} cores)" if device["kind"] == "cpu" else ""
     lines = [
         f"{settings['channels']} channels, {settings['num_heads']} heads, "
         f"{settings['dtype']}; {results['backend']} on {device['name']}{count}. Times "
         "are medians per batch. Training: output and gradients for input and weights. "
         "Multiply-adds are counted for one example, forward. The floor is the matrix "
-        "products of STT alone, in one program."
+        "products of STT alone, in one program"
+        + ("; of stt-depthwise*, those of depthwise STT." if depthwise else ".")
     ]
     lines += _ratios_to_stt(results) + _rough_numbers(results)
     training, memory = slopes(results, "training_ms"), slopes(results, "peak_bytes")
@@ -123,7 +125,7 @@ def _ratios_to_stt(results: Results) -> list[str]:
         times = {
             row["mixer"]: row["training_ms"]
             for row in rows
-            if row["training_ms"] and row["mixer"] != FLOOR
+            if row["training_ms"] and row["mixer"] not in FLOORS
         }
         if len(times) > 1 and (ours := times.pop(_STT, None)):
             ratios = ", ".join(
@@ -163,12 +165,15 @@ def _size(grid: Any) -> str:
 
 
 def _cells(rows: list[Row]) -> list[list[str]]:
-    floor = next(row for row in rows if row["mixer"] == FLOOR)
+    floors = {row["mixer"]: row for row in rows if row["mixer"] in FLOORS}
     cells = []
     for row in rows:
-        line = [row["mixer"]]
+        name = row["mixer"]
+        # Older files have no floor of depthwise STT.
+        floor = floors.get(name) or floors.get(floor_of(name), {})
+        line = [name]
         for key in ("forward_ms", "training_ms"):
-            time, least = row[key], floor[key]
+            time, least = row[key], floor.get(key)
             line.append(_number(time) if time else MISSING)
             line.append(f"{time / least:,.2f}" if time and least else MISSING)
         peak, parameters = row["peak_bytes"], row["parameters"]

@@ -15,7 +15,7 @@ class Look(NamedTuple):
 
 
 _SPARSE = (0, (4, 1, 1, 1))
-#: A look for every mixer in `keras_stt.mixers.MIXERS`, and for the benchmark's floor.
+#: A look for every mixer in `keras_stt.mixers.MIXERS`, and for the benchmark's floors.
 #: Synthesizers have hues and solid lines, what they are compared with has broken lines.
 #: Of the ten that a comparison has by default, any two colours differ by 25 or more in
 #: CIELAB, also as seen with protanopia, deuteranopia and tritanopia.
@@ -46,6 +46,7 @@ COLORS: dict[str, Look] = {
     "local-global": Look("#5B8C5A", "P", _SPARSE),
     "shift": Look("#6F7D8C", "X", _SPARSE),
     "floor": Look("#7AC70C", ".", (0, (1, 1))),
+    "floor-depthwise": Look("#4E8000", ".", (0, (1, 1))),
 }
 #: For variants without a look of their own: what only a benchmark has, in solid lines.
 _SPARE = [look._replace(line="-") for look in COLORS.values() if look.line == _SPARSE]

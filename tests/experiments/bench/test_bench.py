@@ -180,7 +180,7 @@ def test_all_layers_in_half_precision(tmp_path):
     settings = BenchSettings(grids=((3, 4),), dtype="bfloat16", **TINY)
     rows = Bench(settings, tmp_path, progress=False).run()["rows"]
     assert {row["mixer"]: row["error"] for row in rows} == dict.fromkeys(
-        ["floor", *MIXERS]
+        ["floor", "floor-depthwise", *MIXERS]
     )
     assert keras.config.dtype_policy().name == "float32"
 

@@ -55,6 +55,29 @@ def test_slopes_are_per_example():
     assert slopes(TWO_GRIDS, "peak_bytes")["floor"] == pytest.approx(0.5)
 
 
+def test_depthwise_stt_has_a_floor_of_its_own():
+    rows = [
+        row("floor", 8, 4, 1.0),
+        row("floor-depthwise", 8, 4, 0.5),
+        row("stt-depthwise", 8, 4, 3.0),
+        row("depthwise-conv", 8, 4, 2.0),
+    ]
+    table = markdown_table(results(rows))
+    ratios = {
+        cells[1].strip(): cells[5].strip()
+        for cells in (line.split("|") for line in table.splitlines())
+        if len(cells) > 5
+    }
+    assert ratios["stt-depthwise"] == "6.00"
+    assert ratios["depthwise-conv"] == "2.00"
+    assert ratios["floor-depthwise"] == "1.00"
+    assert "of stt-depthwise*, those of depthwise STT" in table
+    # A file of a time when there was no such floor.
+    older = markdown_table(results([rows[0], rows[2]]))
+    assert "stt-depthwise" in older
+    assert "of stt-depthwise*" not in older
+
+
 def test_the_line_is_that_of_least_squares():
     rows = [row("floor", 2**k, 1, t) for k, t in ((0, 1.0), (1, 2.0), (2, 16.0))]
     # log2: x = 0, 2, 4; y = 0, 1, 4: slope (−2·(−5/3) + 2·(7/3)) / 8 = 1.
