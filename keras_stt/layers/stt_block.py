@@ -70,10 +70,13 @@ class STTBlock(GridLayer):
         context_mask: Optional mask for the cross-attention; by default the implicit
             Keras mask of the context.
         use_causal_mask: For the mixer. Defaults to `False`.
+        return_attention_scores: Whether to return the mixer's scores too, in its own
+            form. Defaults to `False`.
         training: Whether dropout and stochastic depth are active.
 
     Returns:
-        Tensor of the shape of `inputs`.
+        output: Tensor of the shape of `inputs`.
+        scores: With `return_attention_scores=True`, also the scores of the mixer.
 
     Example:
 
@@ -223,8 +226,9 @@ class STTBlock(GridLayer):
         inputs_mask: Tensor | None = None,
         context_mask: Tensor | None = None,
         use_causal_mask: bool = False,
+        return_attention_scores: bool = False,
         training: bool | None = None,
-    ) -> Tensor:
+    ) -> Any:
         if (context is None) != (self.cross_attention is None):
             raise ValueError(
                 "`context` must be given with a cross-attention, and only then. "
@@ -238,9 +242,15 @@ class STTBlock(GridLayer):
             mask = stt_ops.grid_mask(mask, inputs)
             inputs = stt_ops.zero_masked(inputs, mask)
         mixer_options = self._options(
-            "mixer", mask=mask, use_causal_mask=use_causal_mask
+            "mixer",
+            mask=mask,
+            use_causal_mask=use_causal_mask,
+            return_attention_scores=return_attention_scores,
         )
         mixed = self.mixer(self.mixer_norm(inputs), **mixer_options)
+        scores = None
+        if return_attention_scores:
+            mixed, scores = mixed
         hidden = inputs + self._regularized(mixed, training)
         if self.cross_attention is not None:
             options = self._options("cross_attention", context_mask=context_mask)
@@ -248,7 +258,25 @@ class STTBlock(GridLayer):
             hidden = hidden + self._regularized(read, training)
         mlp = self.project(self.expand(self.mlp_norm(hidden)))
         output = hidden + self._regularized(mlp, training)
-        return self.as_given(output, modes=len(output.shape) - 2)
+        output = self.as_given(output, modes=len(output.shape) - 2)
+        return (output, scores) if return_attention_scores else output
+
+    def compute_output_spec(
+        self,
+        inputs: Tensor,
+        context: Tensor | None = None,
+        return_attention_scores: bool = False,
+        **options: Any,
+    ) -> Any:
+        output = keras.KerasTensor(inputs.shape, dtype=self.compute_dtype)
+        if not return_attention_scores:
+            return output
+        shape = self.channels_last_shape(inputs.shape)
+        _, scores = self.mixer.compute_output_spec(
+            keras.KerasTensor(shape, dtype=self.compute_dtype),
+            **self._options("mixer", return_attention_scores=True),
+        )
+        return output, scores
 
     def _options(self, name: str, **options: Any) -> dict[str, Any]:
         """Call arguments for a part of the block; an error where it does not take one.

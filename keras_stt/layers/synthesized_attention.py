@@ -16,6 +16,18 @@ from keras_stt.layers.grid_layer import GridLayer
 from keras_stt.typing import Shape, Tensor
 from keras_stt.untracked import Untracked
 
+_ONE_INPUT = "it attends within one tensor, its first argument"
+_POSITIONS = "give `mask`, one boolean per position"
+
+#: What those who come from MultiHeadAttention may give, and what to do instead.
+_FOREIGN = {
+    "key_dim": "there are no keys, so leave it out",
+    "flash_attention": "there are no dot products to fuse, so leave it out",
+    **dict.fromkeys(("query", "value", "key"), _ONE_INPUT),
+    **dict.fromkeys(("attention_mask", "query_mask", "value_mask"), _POSITIONS),
+    "key_mask": _POSITIONS,
+}
+
 
 @dataclass(frozen=True)
 class ModeWeights:
@@ -62,6 +74,7 @@ class SynthesizedAttention(GridLayer):
         data_format: str | None = None,
         **kwargs: Any,
     ) -> None:
+        self._refuse(kwargs)
         super().__init__(data_format=data_format, **kwargs)
         self._template = Untracked(synthesizers.get(synthesizer))
         self.attention_axes = arguments.integers("attention_axes", attention_axes)
@@ -75,6 +88,20 @@ class SynthesizedAttention(GridLayer):
             dtype=keras.backend.result_type(self.compute_dtype, "float32"),
             name="dropout",
         )
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        self._refuse(kwargs)
+        return super().__call__(*args, **kwargs)
+
+    def _refuse(self, given: dict[str, Any]) -> None:
+        """An error for an argument of MultiHeadAttention that has no counterpart."""
+        for name in given:
+            if name in _FOREIGN:
+                raise ValueError(
+                    f"`{name}` is an argument of MultiHeadAttention, not of "
+                    f"{type(self).__name__}: {_FOREIGN[name]}. Received: "
+                    f"arguments {[*given]}"
+                )
 
     @property
     def synthesizer(self) -> synthesizers.Synthesizer:

@@ -35,7 +35,8 @@ def grid_mask(mask: Tensor, inputs: Tensor, name: str = "mask") -> Tensor:
     if keras.backend.is_float_dtype(dtype) and not isinstance(mask, keras.KerasTensor):
         raise ValueError(
             f"`{name}` must be boolean: True for the positions that may be attended "
-            f"to. Received: {name} of dtype {dtype}"
+            "to. (Layers of one input take no value or key as a second argument.) "
+            f"Received: {name} of dtype {dtype} and shape {tuple(mask.shape)}"
         )
     mask = ops.cast(mask, "bool")
     fits = len(mask.shape) == len(inputs.shape) - 1 and all(

@@ -131,6 +131,28 @@ def test_causal_masks_reach_the_mixer():
     assert relative_error(actual[:, :, :3], expected[:, :, :3]) < 1e-6
 
 
+@pytest.mark.parametrize("data_format", ["channels_last", "channels_first"])
+def test_scores_of_the_mixer(data_format):
+    mixer = STT(2)
+    block = STTBlock(mixer, data_format=data_format)
+    shape = (2, 8, 3, 5) if data_format == "channels_first" else (2, 3, 5, 8)
+    inputs = normal(*shape)
+    output, scores = block(inputs, return_attention_scores=True)
+    np.testing.assert_array_equal(array(output), array(block(inputs)))
+    normed = block.mixer_norm(block.channels_last(inputs))
+    _, expected = mixer(normed, return_attention_scores=True)
+    for found, wanted in zip(scores, expected, strict=True):
+        np.testing.assert_array_equal(array(found), array(wanted))
+    symbolic = block(keras.Input(shape[1:]), return_attention_scores=True)
+    assert symbolic[0].shape == (None, *shape[1:])
+    assert [s.shape for s in symbolic[1]] == [(None, 2, 3, 3), (None, 2, 5, 5)]
+
+
+def test_scores_of_a_mixer_without_scores_are_an_error():
+    with pytest.raises(ValueError, match="`return_attention_scores` needs a mixer"):
+        STTBlock(keras.layers.Dense(8))(normal(2, 3, 8), return_attention_scores=True)
+
+
 def test_a_mask_for_a_mixer_that_takes_none_is_an_error():
     block = built(STTBlock(keras.layers.DepthwiseConv2D(3, padding="same")), IMAGE)
     message = "`{}` needs a mixer.*Received: {} for DepthwiseConv2D"

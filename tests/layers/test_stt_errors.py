@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from support import normal
 
-from keras_stt.layers import STT
+from keras_stt.layers import STT, DepthwiseSTT
 from keras_stt.synthesizers import Mixture, Random
 
 IMAGE = (2, 3, 5, 8)
@@ -87,6 +87,33 @@ def test_initializers_as_keras_has_them(initializer):
     kernel = keras.ops.convert_to_numpy(layer.value_dense.kernel)
     assert (kernel == 1).all() == (initializer is not None)
     assert kernel.shape == (8, dense.units)
+
+
+@pytest.mark.parametrize("layer", [lambda **k: STT(2, **k), DepthwiseSTT])
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("key_dim", "there are no keys"),
+        ("query", "one tensor"),
+        ("value", "one tensor"),
+        ("attention_mask", "`mask`, one boolean per position"),
+    ],
+)
+def test_arguments_of_multi_head_attention(layer, name, words):
+    images = normal(*IMAGE)
+    with pytest.raises(
+        ValueError, match=f"`{name}` is an .*{words}.*Received: .*{name}"
+    ):
+        if name == "key_dim":
+            layer(key_dim=8)
+        else:
+            layer()(images, **{name: images})
+
+
+@pytest.mark.parametrize("layer", [STT(2), DepthwiseSTT()])
+def test_a_second_tensor_is_not_taken_for_the_mask(layer):
+    with pytest.raises(ValueError, match="no value or key as a second argument"):
+        layer(normal(*IMAGE), normal(*IMAGE))
 
 
 @pytest.mark.parametrize(
