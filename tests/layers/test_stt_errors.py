@@ -101,13 +101,13 @@ def test_initializers_as_keras_has_them(initializer):
 )
 def test_arguments_of_multi_head_attention(layer, name, words):
     images = normal(*IMAGE)
-    with pytest.raises(
-        ValueError, match=f"`{name}` is an .*{words}.*Received: .*{name}"
-    ):
-        if name == "key_dim":
-            layer(key_dim=8)
-        else:
-            layer()(images, **{name: images})
+
+    def use():
+        return layer(key_dim=8) if name == "key_dim" else layer()(images, **{name: 1})
+
+    message = f"`{name}` is an .*{words}.*Received: .*{name}"
+    with pytest.raises(ValueError, match=message):
+        use()
 
 
 @pytest.mark.parametrize("layer", [STT(2), DepthwiseSTT()])
