@@ -17,6 +17,7 @@ import numpy.typing as npt
 from keras_stt.export import export
 from keras_stt.layers import (
     CrossAttention,
+    STTBlock,
     STTCrossAttention,
     SynthesizedAttention,
 )
@@ -178,8 +179,9 @@ def _attention_layers(
     if id(layer) in seen:
         return
     seen.add(id(layer))
-    unknown = "return_attention_scores" in inspect.signature(layer.call).parameters
-    if _returns_scores(layer) or unknown:
+    # What a block returns are its mixer's, which has a map of its own.
+    returned = "return_attention_scores" in inspect.signature(layer.call).parameters
+    if _returns_scores(layer) or (returned and not isinstance(layer, STTBlock)):
         yield path or layer.name, layer
         return
     if isinstance(layer, keras.Model):

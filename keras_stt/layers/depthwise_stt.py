@@ -159,54 +159,35 @@ class DepthwiseSTT(SynthesizedAttention):
         self.bounded = arguments.boolean("bounded", bounded)
         # `keras.activations.get` would make a linear one of `None`.
         self.gate = None if gate is None else arguments.activation("gate", gate)
-        self.amplitude_initializer = arguments.initializer(
-            "amplitude_initializer", amplitude_initializer
+        self._set_weight_options(
+            "amplitude",
+            amplitude_initializer,
+            amplitude_regularizer,
+            amplitude_constraint,
         )
-        self.kernel_initializer = arguments.initializer(
-            "kernel_initializer", kernel_initializer
+        self._set_weight_options(
+            "kernel", kernel_initializer, kernel_regularizer, kernel_constraint
         )
-        self.bias_initializer = arguments.initializer(
-            "bias_initializer", bias_initializer
+        self._set_weight_options(
+            "bias", bias_initializer, bias_regularizer, bias_constraint
         )
-        self.amplitude_regularizer = arguments.regularizer(
-            "amplitude_regularizer", amplitude_regularizer
-        )
-        self.kernel_regularizer = arguments.regularizer(
-            "kernel_regularizer", kernel_regularizer
-        )
-        self.bias_regularizer = arguments.regularizer(
-            "bias_regularizer", bias_regularizer
-        )
-        self.amplitude_constraint = arguments.constraint(
-            "amplitude_constraint", amplitude_constraint
-        )
-        self.kernel_constraint = arguments.constraint(
-            "kernel_constraint", kernel_constraint
-        )
-        self.bias_constraint = arguments.constraint("bias_constraint", bias_constraint)
 
     def build(self, input_shape: Shape) -> None:
         arguments.check_input_shape(input_shape, self.data_format)
         batch, *_, channels = shape = self.channels_last_shape(input_shape)
         # The terms of a channel are neighbours, so that they start differently.
         self._build_synthesizers(input_shape, channels * self.num_terms)
-        initializer = self.amplitude_initializer
+        options = self._weight_options("amplitude")
         self.amplitudes = self.add_weight(
             shape=(channels, self.num_terms),
-            initializer=arguments.fresh(initializer) if initializer else _signs,
-            regularizer=self.amplitude_regularizer,
-            constraint=self.amplitude_constraint,
             name="amplitudes",
+            **{**options, "initializer": options["initializer"] or _signs},
         )
         self.skip = self.add_weight(shape=(channels,), initializer="zeros", name="skip")
         self.bias = None
         if self.use_bias:
             self.bias = self.add_weight(
-                shape=(channels,),
-                initializer=arguments.fresh(self.bias_initializer),
-                regularizer=self.bias_regularizer,
-                constraint=self.bias_constraint,
-                name="bias",
+                shape=(channels,), name="bias", **self._weight_options("bias")
             )
         if self.amplitude == "synthesized":
             self.amplitude_dense = keras.layers.Dense(
@@ -221,9 +202,7 @@ class DepthwiseSTT(SynthesizedAttention):
             self.gate_dense = keras.layers.Dense(
                 channels,
                 activation=portable_activation(self.gate),
-                kernel_initializer=arguments.fresh(self.kernel_initializer),
-                kernel_regularizer=self.kernel_regularizer,
-                kernel_constraint=self.kernel_constraint,
+                **self._weight_options("kernel", prefix="kernel_"),
                 dtype=self.policy_of("gate"),
                 name="gate",
             )
@@ -335,7 +314,6 @@ class DepthwiseSTT(SynthesizedAttention):
 
     def get_config(self) -> dict[str, Any]:
         gate = self.gate and keras.activations.serialize(self.gate)
-        initializer = self.amplitude_initializer
         return {
             **super().get_config(),
             "num_terms": self.num_terms,
@@ -343,20 +321,6 @@ class DepthwiseSTT(SynthesizedAttention):
             "amplitude": self.amplitude,
             "bounded": self.bounded,
             "gate": gate,
-            "amplitude_initializer": initializer
-            and keras.initializers.serialize(initializer),
-            "kernel_initializer": keras.initializers.serialize(self.kernel_initializer),
-            "bias_initializer": keras.initializers.serialize(self.bias_initializer),
-            "amplitude_regularizer": keras.regularizers.serialize(
-                self.amplitude_regularizer
-            ),
-            "kernel_regularizer": keras.regularizers.serialize(self.kernel_regularizer),
-            "bias_regularizer": keras.regularizers.serialize(self.bias_regularizer),
-            "amplitude_constraint": keras.constraints.serialize(
-                self.amplitude_constraint
-            ),
-            "kernel_constraint": keras.constraints.serialize(self.kernel_constraint),
-            "bias_constraint": keras.constraints.serialize(self.bias_constraint),
         }
 
 

@@ -166,27 +166,17 @@ class STT(SynthesizedAttention):
         self._output_shape = arguments.integers("output_shape", output_shape)
         for size in self._output_shape or ():
             arguments.positive_integer("output_shape", size)
-        self.kernel_initializer = arguments.initializer(
-            "kernel_initializer", kernel_initializer
+        self._set_weight_options(
+            "kernel", kernel_initializer, kernel_regularizer, kernel_constraint
         )
-        self.bias_initializer = arguments.initializer(
-            "bias_initializer", bias_initializer
-        )
-        self.kernel_regularizer = arguments.regularizer(
-            "kernel_regularizer", kernel_regularizer
-        )
-        self.bias_regularizer = arguments.regularizer(
-            "bias_regularizer", bias_regularizer
+        self._set_weight_options(
+            "bias", bias_initializer, bias_regularizer, bias_constraint
         )
         # Not `activity_regularizer`: it acts in the projections, as in Keras's
         # MultiHeadAttention, and not on what the layer returns as well.
         self._activity_regularizer = arguments.regularizer(
             "activity_regularizer", activity_regularizer
         )
-        self.kernel_constraint = arguments.constraint(
-            "kernel_constraint", kernel_constraint
-        )
-        self.bias_constraint = arguments.constraint("bias_constraint", bias_constraint)
 
     def build(self, input_shape: Shape) -> None:
         arguments.check_input_shape(input_shape, self.data_format)
@@ -213,13 +203,9 @@ class STT(SynthesizedAttention):
         return keras.layers.Dense(
             units,
             use_bias=self.use_bias,
-            kernel_initializer=arguments.fresh(self.kernel_initializer),
-            bias_initializer=arguments.fresh(self.bias_initializer),
-            kernel_regularizer=self.kernel_regularizer,
-            bias_regularizer=self.bias_regularizer,
             activity_regularizer=self._activity_regularizer,
-            kernel_constraint=self.kernel_constraint,
-            bias_constraint=self.bias_constraint,
+            **self._weight_options("kernel", prefix="kernel_"),
+            **self._weight_options("bias", prefix="bias_"),
             dtype=self.policy_of(name),
             name=name,
         )
@@ -293,13 +279,7 @@ class STT(SynthesizedAttention):
             "value_dim": self.value_dim,
             "use_bias": self.use_bias,
             "output_shape": self._output_shape,
-            "kernel_initializer": keras.initializers.serialize(self.kernel_initializer),
-            "bias_initializer": keras.initializers.serialize(self.bias_initializer),
-            "kernel_regularizer": keras.regularizers.serialize(self.kernel_regularizer),
-            "bias_regularizer": keras.regularizers.serialize(self.bias_regularizer),
             "activity_regularizer": keras.regularizers.serialize(
                 self._activity_regularizer
             ),
-            "kernel_constraint": keras.constraints.serialize(self.kernel_constraint),
-            "bias_constraint": keras.constraints.serialize(self.bias_constraint),
         }

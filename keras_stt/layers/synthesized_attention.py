@@ -16,6 +16,13 @@ from keras_stt.layers.grid_layer import GridLayer
 from keras_stt.typing import Shape, Tensor
 from keras_stt.untracked import Untracked
 
+#: What a constructor says of a kind of weight, and how a config holds it.
+_SERIALIZE = {
+    "initializer": keras.initializers.serialize,
+    "regularizer": keras.regularizers.serialize,
+    "constraint": keras.constraints.serialize,
+}
+
 _ONE_INPUT = "it attends within one tensor, its first argument"
 _POSITIONS = "give `mask`, one boolean per position"
 
@@ -81,6 +88,7 @@ class SynthesizedAttention(GridLayer):
         self.causal_axes = arguments.integers("causal_axes", causal_axes)
         self.dropout = arguments.rate("dropout", dropout)
         self.seed = arguments.optional_seed("seed", seed)
+        self._weight_kinds: tuple[str, ...] = ()
         self.dropout_layer = keras.layers.Dropout(
             self.dropout,
             seed=self.seed,
@@ -102,6 +110,29 @@ class SynthesizedAttention(GridLayer):
                     f"{type(self).__name__}: {_FOREIGN[name]}. Received: "
                     f"arguments {[*given]}"
                 )
+
+    def _set_weight_options(
+        self, name: str, initializer: Any, regularizer: Any, constraint: Any
+    ) -> None:
+        """What the constructor says of a kind of weight, such as `"kernel"`.
+
+        As in Keras's layers, attributes such as `kernel_initializer` hold it.
+        """
+        values = (initializer, regularizer, constraint)
+        for kind, value in zip(_SERIALIZE, values, strict=True):
+            argument = f"{name}_{kind}"
+            setattr(self, argument, getattr(arguments, kind)(argument, value))
+        self._weight_kinds += (name,)
+
+    def _weight_options(self, name: str, prefix: str = "") -> dict[str, Any]:
+        """The same as arguments of `add_weight`, or with a prefix, of a layer."""
+        return {
+            f"{prefix}initializer": arguments.fresh(
+                getattr(self, f"{name}_initializer")
+            ),
+            f"{prefix}regularizer": getattr(self, f"{name}_regularizer"),
+            f"{prefix}constraint": getattr(self, f"{name}_constraint"),
+        }
 
     @property
     def synthesizer(self) -> synthesizers.Synthesizer:
@@ -243,6 +274,11 @@ class SynthesizedAttention(GridLayer):
             "causal_axes": self.causal_axes,
             "dropout": self.dropout,
             "seed": self.seed,
+            **{
+                f"{name}_{kind}": serialize(getattr(self, f"{name}_{kind}"))
+                for name in self._weight_kinds
+                for kind, serialize in _SERIALIZE.items()
+            },
         }
 
 
