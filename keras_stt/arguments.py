@@ -1,4 +1,4 @@
-"""Checks of arguments that rooms share: each returns the value in its plain form."""
+"""Checks of arguments that packages share: each returns the value in its plain form."""
 
 from __future__ import annotations
 

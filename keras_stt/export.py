@@ -1,4 +1,4 @@
-"""What is public: one decorator registers a class and exports it from its room."""
+"""What is public: one decorator registers a class and exports it from its package."""
 
 from __future__ import annotations
 
@@ -13,28 +13,28 @@ _EXPORTED: dict[str, list[str]] = {}
 
 
 def export(item: Item) -> Item:
-    """Makes a class or function of a room public.
+    """Makes a class or function of a package public.
 
-    Classes with a config are registered with Keras as `keras_stt>Name`. The room is not
-    part of that name, so a saved file still loads after a class has moved.
+    Classes with a config are registered with Keras as `keras_stt>Name`. The package is
+    not part of that name, so a saved file still loads after a class has moved.
 
     Args:
-        item: A class or function, defined in a module of a room.
+        item: A class or function, defined in a module of a package.
 
     Returns:
         The item itself.
     """
-    room = item.__module__.rpartition(".")[0]
-    _EXPORTED.setdefault(room, []).append(item.__name__)
+    package = item.__module__.rpartition(".")[0]
+    _EXPORTED.setdefault(package, []).append(item.__name__)
     if hasattr(item, "get_config"):
         keras.saving.register_keras_serializable("keras_stt")(item)
     return item
 
 
-def exported(room: str) -> list[str]:
-    """The public names of a room, sorted: its `__all__`.
+def exported(package: str) -> list[str]:
+    """The public names of a package, sorted: its `__all__`.
 
     Args:
-        room: Full name of the room, such as `"keras_stt.layers"`.
+        package: Full name of the package, such as `"keras_stt.layers"`.
     """
-    return sorted(_EXPORTED[room])
+    return sorted(_EXPORTED[package])

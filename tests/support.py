@@ -1,4 +1,4 @@
-"""What several rooms of tests need: values of tensors, weights, gradients."""
+"""What several packages of tests need: values of tensors, weights, gradients."""
 
 from __future__ import annotations
 

@@ -72,8 +72,8 @@ def constructor(layer_class):
 
 CLASSES = [
     item
-    for room in (layers, mixers, synthesizers)
-    for item in (getattr(room, name) for name in room.__all__)
+    for package in (layers, mixers, synthesizers)
+    for item in (getattr(package, name) for name in package.__all__)
     if inspect.isclass(item)
     and issubclass(item, keras.layers.Layer)
     and item not in (layers.STTBlock, layers.PositionEmbedding)

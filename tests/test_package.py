@@ -17,7 +17,7 @@ from support import run_python
 import keras_stt
 
 README = Path(__file__).parent.parent / "README.md"
-ROOMS = [
+PACKAGES = [
     keras_stt.ops,
     keras_stt.synthesizers,
     keras_stt.layers,
@@ -26,10 +26,10 @@ ROOMS = [
     keras_stt.inspection,
 ]
 PUBLIC = [
-    getattr(room, name)
-    for room in ROOMS
-    for name in room.__all__
-    if callable(getattr(room, name))
+    getattr(package, name)
+    for package in PACKAGES
+    for name in package.__all__
+    if callable(getattr(package, name))
 ]
 LAYERS = [
     item
@@ -135,19 +135,19 @@ def test_every_argument_is_documented(item):
         assert f"{name}:" in documentation, name
 
 
-@pytest.mark.parametrize("room", ROOMS, ids=name_of)
-def test_a_room_exports_all_that_it_imports(room):
+@pytest.mark.parametrize("package", PACKAGES, ids=name_of)
+def test_a_package_exports_all_that_it_imports(package):
     names = {
         name
-        for name, value in vars(room).items()
+        for name, value in vars(package).items()
         if not name.startswith("_") and not inspect.ismodule(value)
     }
-    assert set(room.__all__) == names - {"exported"}
+    assert set(package.__all__) == names - {"exported"}
 
 
-def test_the_package_exports_its_rooms():
-    rooms = {room.__name__.rpartition(".")[2] for room in ROOMS}
-    assert rooms | {"__version__"} == set(keras_stt.__all__)
+def test_the_package_exports_its_packages():
+    packages = {package.__name__.rpartition(".")[2] for package in PACKAGES}
+    assert packages | {"__version__"} == set(keras_stt.__all__)
 
 
 def test_the_import_brings_in_nothing_but_the_package():
@@ -172,23 +172,23 @@ def imports_of(path):
             yield from (f"{node.module}.{alias.name}" for alias in node.names)
 
 
-#: The rooms, each with the rooms that it may use, but for the shared modules.
+#: The packages, each with the packages that it may use, but for the shared modules.
 LIBRARY = ("ops", "synthesizers", "layers", "mixers", "models", "inspection")
 EXPERIMENTS = (
     *("data", "measures", "training", "reports", "robustness", "bench", "compare"),
 )
 MAY_USE = {
-    **{room: LIBRARY[:place] for place, room in enumerate(LIBRARY)},
+    **{package: LIBRARY[:place] for place, package in enumerate(LIBRARY)},
     "datasets": (),
     **{
-        f"experiments.{room}": (
+        f"experiments.{package}": (
             *LIBRARY,
             "datasets",
             *(f"experiments.{below}" for below in EXPERIMENTS[:place]),
         )
-        for place, room in enumerate(EXPERIMENTS)
+        for place, package in enumerate(EXPERIMENTS)
     },
-    "cli": ("mixers", *(f"experiments.{room}" for room in EXPERIMENTS)),
+    "cli": ("mixers", *(f"experiments.{package}" for package in EXPERIMENTS)),
 }
 SHARED = (
     "arguments",
@@ -202,16 +202,18 @@ SHARED = (
 PACKAGE = Path(keras_stt.__path__[0])
 
 
-def room_of(module):
-    """The room of a module of this package, by its full name; "" for shared ones."""
+def package_of(module):
+    """The package of a module of this package, by its full name; "" for shared ones."""
     parts = module.split(".")[1:]
     if parts[:2] in (["experiments", "errors"], ["experiments", "options"]):
-        return ""  # shared by the rooms of the experiments
-    room = ".".join(parts[:2]) if parts[:1] == ["experiments"] else "".join(parts[:1])
-    return "" if room in (*SHARED, "__version__") else room
+        return ""  # shared by the packages of the experiments
+    package = (
+        ".".join(parts[:2]) if parts[:1] == ["experiments"] else "".join(parts[:1])
+    )
+    return "" if package in (*SHARED, "__version__") else package
 
 
-def test_every_folder_is_a_room():
+def test_every_folder_is_a_package():
     folders = {
         ".".join(path.parent.relative_to(PACKAGE).parts)
         for path in PACKAGE.rglob("*.py")
@@ -219,20 +221,23 @@ def test_every_folder_is_a_room():
     assert folders - {"", "experiments"} == set(MAY_USE)
 
 
-@pytest.mark.parametrize("room", MAY_USE)
-def test_imports_flow_one_way(room):
-    for path in (PACKAGE / room.replace(".", "/")).glob("*.py"):
+@pytest.mark.parametrize("package", MAY_USE)
+def test_imports_flow_one_way(package):
+    for path in (PACKAGE / package.replace(".", "/")).glob("*.py"):
         for name in imports_of(path):
             if name.partition(".")[0] == "keras_stt":
-                assert room_of(name) in (room, "", *MAY_USE[room]), (path.name, name)
+                assert package_of(name) in (package, "", *MAY_USE[package]), (
+                    path.name,
+                    name,
+                )
 
 
-@pytest.mark.parametrize("room", MAY_USE)
-def test_rooms_use_only_what_others_export(room):
-    for path in (PACKAGE / room.replace(".", "/")).glob("*.py"):
+@pytest.mark.parametrize("package", MAY_USE)
+def test_packages_use_only_what_others_export(package):
+    for path in (PACKAGE / package.replace(".", "/")).glob("*.py"):
         for name in imports_of(path):
-            other = room_of(name)
-            if name.partition(".")[0] != "keras_stt" or other in (room, ""):
+            other = package_of(name)
+            if name.partition(".")[0] != "keras_stt" or other in (package, ""):
                 continue
             module, _, item = name.rpartition(".")
             assert not item.startswith("_"), (path.name, name)
@@ -242,23 +247,23 @@ def test_rooms_use_only_what_others_export(room):
                 assert module in ("keras_stt", f"keras_stt.{other}"), (path, name)
 
 
-@pytest.mark.parametrize("room", LIBRARY)
-def test_the_library_needs_keras_and_numpy_alone(room):
-    for path in (PACKAGE / room).glob("*.py"):
+@pytest.mark.parametrize("package", LIBRARY)
+def test_the_library_needs_keras_and_numpy_alone(package):
+    for path in (PACKAGE / package).glob("*.py"):
         for name in imports_of(path):
             top = name.partition(".")[0]
             assert not name.startswith("keras.src"), path.name
             allowed = {"keras_stt", "keras", "numpy", *sys.stdlib_module_names}
-            if room == "inspection":  # when a figure is drawn
+            if package == "inspection":  # when a figure is drawn
                 allowed.add("matplotlib")
             assert top in allowed, (path.name, name)
 
 
 def documented():
-    """Everything in the library's rooms that has a docstring of its own."""
+    """Everything in the library's packages that has a docstring of its own."""
     found = {}
-    for room in ROOMS:
-        for info in pkgutil.iter_modules(room.__path__, f"{room.__name__}."):
+    for package in PACKAGES:
+        for info in pkgutil.iter_modules(package.__path__, f"{package.__name__}."):
             module = importlib.import_module(info.name)
             for name, item in vars(module).items():
                 if getattr(item, "__module__", None) == info.name and item.__doc__:

@@ -27,9 +27,8 @@ from keras_stt.models import CROSS_ATTENTIONS
 
 #: The mixers of a comparison that names none: STT's own, attention, and the simplest.
 DEFAULT_MIXERS = (
-    *("stt-dense", "stt-random", "stt-factorized-dense", "stt-factorized-random"),
-    *("stt-mixture", "stt-mixture-dot"),
-    *("mha", "axial-mha", "depthwise-conv", "none"),
+    *("stt-depthwise-synthesized", "stt-depthwise", "stt-dense", "stt-random"),
+    *("mha", "axial-mha", "depthwise-conv", "depthwise-conv-5", "none"),
 )
 
 

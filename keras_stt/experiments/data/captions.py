@@ -86,8 +86,8 @@ def load_captions(
     texts of one feature, or of one sequence.
 
     The training images are the first of their split. The validation images are the
-    first of the folder's `"val"` split; where there is none, and in TensorFlow
-    Datasets, they are the last of the training split.
+    first of a split for validation that is not tested on; where there is none, they
+    are the last of the training split.
 
     Args:
         dataset: Path of a folder, or a name as `tfds.builder` takes it:

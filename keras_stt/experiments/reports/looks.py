@@ -17,7 +17,7 @@ class Look(NamedTuple):
 _SPARSE = (0, (4, 1, 1, 1))
 #: A look for every mixer in `keras_stt.mixers.MIXERS`, and for the benchmark's floors.
 #: Synthesizers have hues and solid lines, what they are compared with has broken lines.
-#: Of the ten that a comparison has by default, any two colours differ by 25 or more in
+#: Of those that a comparison has by default, any two colours differ by 25 or more in
 #: CIELAB, also as seen with protanopia, deuteranopia and tritanopia.
 COLORS: dict[str, Look] = {
     "stt-dense": Look("#1E4CD8", "o"),
@@ -26,8 +26,8 @@ COLORS: dict[str, Look] = {
     "stt-factorized-random": Look("#C9510E", "^"),
     "stt-mixture": Look("#099359", "P"),
     "stt-mixture-dot": Look("#9F53AD", "X"),
-    "stt-depthwise": Look("#E4003A", "h"),
-    "stt-depthwise-synthesized": Look("#FF7FA8", "d"),
+    "stt-depthwise": Look("#BC4A00", "h"),
+    "stt-depthwise-synthesized": Look("#DA82FF", "d"),
     "stt-depthwise-bounded": Look("#006D77", "H"),
     "mha": Look("#111111", "v", (0, (6, 1.5))),
     "axial-mha": Look("#505050", ">", (0, (3, 1.5))),
@@ -41,7 +41,7 @@ COLORS: dict[str, Look] = {
     "dynamixer": Look("#8C7BFF", "H", _SPARSE),
     "pooling": Look("#C8B08A", "p", _SPARSE),
     "depthwise-conv-3": Look("#B5651D", "o", _SPARSE),
-    "depthwise-conv-5": Look("#8A4B08", "s", _SPARSE),
+    "depthwise-conv-5": Look("#29F08C", "<", _SPARSE),
     "strip-conv": Look("#A67B5B", "D", _SPARSE),
     "local-global": Look("#5B8C5A", "P", _SPARSE),
     "shift": Look("#6F7D8C", "X", _SPARSE),

@@ -93,7 +93,7 @@ def measures(
         "pgd": lambda e: pgd_accuracy(**on_few, epsilon=e / 255),
         "square": lambda e: square_accuracy(**on_few, epsilon=e / 255),
         "universal": lambda e: universal_accuracy(
-            **on_some, train_data=train_data.first(IMAGES), epsilon=e / 255
+            **on_few, train_data=train_data.first(IMAGES), epsilon=e / 255
         ),
         "shift": lambda n: shift_consistency(**on_some, largest=int(n)),
         "occlusion": lambda h: occlusion_accuracy(**on_some, hidden=h, grid=grid),

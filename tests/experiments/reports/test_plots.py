@@ -12,7 +12,8 @@ from matplotlib.markers import MarkerStyle
 from PIL import Image
 from samples import SAMPLE, partial_results, sample_results
 
-from keras_stt.experiments.bench.layers import FLOOR
+from keras_stt.experiments.bench.floor import FLOORS
+from keras_stt.experiments.compare.settings import DEFAULT_MIXERS
 from keras_stt.experiments.reports import plots
 from keras_stt.experiments.reports.looks import COLORS, looks
 from keras_stt.experiments.reports.plots import write_figures
@@ -233,7 +234,7 @@ def test_trade_off_places_every_mixer():
 
 
 def test_every_mixer_has_a_look_of_its_own():
-    assert set(COLORS) == {FLOOR, *MIXERS}
+    assert set(COLORS) == {*FLOORS, *MIXERS}
     assert len({(look.color, look.line) for look in COLORS.values()}) == len(COLORS)
     # Others are drawn with their edge alone, which figures draw in white.
     assert all(MarkerStyle(look.marker).is_filled() for look in COLORS.values())
@@ -291,10 +292,11 @@ def lab(color, vision):
 
 
 @pytest.mark.parametrize("vision", VISION)
-def test_colours_are_told_apart(vision):
-    seen = [lab(COLORS[mixer].color, vision) for mixer in SAMPLE]
+@pytest.mark.parametrize("mixers", [DEFAULT_MIXERS, tuple(SAMPLE)])
+def test_colours_are_told_apart(mixers, vision):
+    seen = [lab(COLORS[mixer].color, vision) for mixer in mixers]
     distances = [
         np.linalg.norm(one - other) for one, other in itertools.combinations(seen, 2)
     ]
     assert min(distances) > 25
-    assert len({COLORS[mixer].marker for mixer in SAMPLE}) == len(SAMPLE)
+    assert len({COLORS[mixer].marker for mixer in mixers}) == len(mixers)
