@@ -1,6 +1,8 @@
 """The tables that documents show are those of committed results."""
 
+import json
 import re
+import statistics
 from pathlib import Path
 
 import pytest
@@ -82,6 +84,31 @@ def test_committed_results_are_whole_and_name_no_folder_of_a_machine(path):
     for entry in results[task.variants_key].values():
         assert len(entry[task.quality]["runs"]) == len(results["settings"]["seeds"])
     assert not re.search(r"/(home|root|work|tmp|Users)/", path.read_text())
+
+
+def test_the_table_of_the_ablation_is_that_of_its_results():
+    folder = ROOT / "docs/results/depthwise"
+    content = read_json(folder / "validation.json")
+    assert not re.search(r"/(home|root|work|tmp|Users)/", json.dumps(content))
+    rows = [
+        [cell.strip() for cell in line.strip("|").split("|")]
+        for line in (folder / "README.md").read_text().splitlines()
+        if line.startswith("| ")
+    ]
+    shown = {row[0]: row[1:] for row in rows if row[0] not in ("variant", ":--")}
+    assert set(shown) == set(content["variants"])
+    for name, entry in content["variants"].items():
+        by_rate = entry["validation_accuracy"]
+        rate = max(by_rate, key=lambda rate: statistics.fmean(by_rate[rate]))
+        runs = [100 * run for run in by_rate[rate]]
+        assert len(runs) == len(content["seeds"])
+        mean, deviation = statistics.fmean(runs), statistics.stdev(runs)
+        assert shown[name] == [
+            f"{entry['parameters']:,}",
+            f"{float(rate):g}",
+            *(f"{run:.1f}" for run in runs),
+            f"{mean:.1f} ± {deviation:.1f}",
+        ], name
 
 
 SPEED = sorted(ROOT.glob("docs/results/speed/*/results.json"))

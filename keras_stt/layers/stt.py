@@ -15,6 +15,9 @@ from keras_stt.export import export
 from keras_stt.layers.synthesized_attention import SynthesizedAttention
 from keras_stt.typing import Shape, Tensor
 
+#: Share of the negative identity, and of the noise. Not tuned.
+_MIMETIC = 0.4
+
 
 @export
 class STT(SynthesizedAttention):
@@ -67,6 +70,13 @@ class STT(SynthesizedAttention):
             projection.
         kernel_constraint: Constraint on the kernels.
         bias_constraint: Constraint on the biases.
+        mimetic: Whether the two projections start with a product close to a negative
+            identity, as trained attention has it: `W_V` orthogonal, and `W_O` at
+            `0.4·(noise - W_V^T)`, the noise from `kernel_initializer`. The layer then
+            starts as a filter that subtracts the neighbourhood, where two random
+            projections blur; [on photographs](docs/results/depthwise/README.md) it
+            learns better. The output must have as many features as the input. Defaults
+            to `False`.
         seed: Seed of the dropout.
         data_format: `"channels_last"` or `"channels_first"`, `(B, C, n_1, …, n_M)`.
             Defaults to `None`: channels last, whatever Keras's global setting. Masks
@@ -127,6 +137,8 @@ class STT(SynthesizedAttention):
           abstract, built from
         - Tay et al., Synthesizer,
           [arXiv 2005.00743](https://arxiv.org/abs/2005.00743), and mode products.
+        - Trockman and Kolter, Mimetic initialization of self-attention layers,
+          [arXiv 2305.09828](https://arxiv.org/abs/2305.09828).
     """
 
     def __init__(
@@ -146,6 +158,7 @@ class STT(SynthesizedAttention):
         activity_regularizer: Any = None,
         kernel_constraint: Any = None,
         bias_constraint: Any = None,
+        mimetic: bool = False,
         seed: int | None = None,
         data_format: str | None = None,
         **kwargs: Any,
@@ -177,17 +190,25 @@ class STT(SynthesizedAttention):
         self._activity_regularizer = arguments.regularizer(
             "activity_regularizer", activity_regularizer
         )
+        self.mimetic = arguments.boolean("mimetic", mimetic)
 
     def build(self, input_shape: Shape) -> None:
         arguments.check_input_shape(input_shape, self.data_format)
         *outer, channels = self.channels_last_shape(input_shape)
         self._build_synthesizers(input_shape, self.num_heads)
         values = self.num_heads * self._head_dim(channels)
-        self.value_dense = self._projection(values, "value")
+        features = math.prod(self._features(channels))
+        starts: tuple[Any, Any] = (None, None)
+        if self.mimetic:
+            if features != channels:
+                raise ValueError(
+                    "`mimetic=True` needs as many features of the output as the input "
+                    f"has channels. Received: {features} features, {channels} channels"
+                )
+            starts = _mimetic(self.kernel_initializer)
+        self.value_dense = self._projection(values, "value", starts[0])
         self.value_dense.build((*outer, channels))
-        self.output_dense = self._projection(
-            math.prod(self._features(channels)), "attention_output"
-        )
+        self.output_dense = self._projection(features, "attention_output", starts[1])
         self.output_dense.build((*outer, values))
 
     def _head_dim(self, channels: int) -> int:
@@ -199,12 +220,15 @@ class STT(SynthesizedAttention):
         """Shape of a position's output."""
         return self._output_shape or (channels,)
 
-    def _projection(self, units: int, name: str) -> keras.layers.Dense:
+    def _projection(self, units: int, name: str, start: Any) -> keras.layers.Dense:
+        kernel = self._weight_options("kernel", prefix="kernel_")
+        if start is not None:
+            kernel["kernel_initializer"] = start
         return keras.layers.Dense(
             units,
             use_bias=self.use_bias,
             activity_regularizer=self._activity_regularizer,
-            **self._weight_options("kernel", prefix="kernel_"),
+            **kernel,
             **self._weight_options("bias", prefix="bias_"),
             dtype=self.policy_of(name),
             name=name,
@@ -279,7 +303,21 @@ class STT(SynthesizedAttention):
             "value_dim": self.value_dim,
             "use_bias": self.use_bias,
             "output_shape": self._output_shape,
+            "mimetic": self.mimetic,
             "activity_regularizer": keras.regularizers.serialize(
                 self._activity_regularizer
             ),
         }
+
+
+def _mimetic(noise: Any) -> tuple[Any, Any]:
+    """Initializers of two kernels whose product is close to a negative identity."""
+    orthogonal = keras.initializers.Orthogonal()
+    noise = arguments.fresh(noise)
+
+    def output(shape: Shape, dtype: Any = None) -> Tensor:
+        # Its seed is fixed: of the same shape, it is the value projection's kernel.
+        value = orthogonal(shape[::-1], dtype=dtype)
+        return _MIMETIC * (noise(shape, dtype=dtype) - ops.transpose(value))
+
+    return orthogonal, output

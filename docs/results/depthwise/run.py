@@ -42,23 +42,6 @@ class Projected(keras.layers.Layer):
         return self.output_dense(self.mixer(self.value(inputs)))
 
 
-@keras.saving.register_keras_serializable("depthwise")
-class Mimetic(STT):
-    """`STT` whose projections start with the product -0.4 I + noise.
-
-    After Trockman and Kolter, Mimetic initialization of self-attention layers, arXiv
-    2305.09828: in trained transformers, the product of value and output projection is
-    close to a negative identity.
-    """
-
-    def build(self, input_shape):  # noqa: D102
-        super().build(input_shape)
-        value, output = self.value_dense.kernel, self.output_dense.kernel
-        orthogonal, _ = keras.ops.qr(keras.ops.convert_to_tensor(value))
-        value.assign(orthogonal)
-        output.assign(0.4 * output - 0.4 * keras.ops.transpose(orthogonal))
-
-
 def named(name: str) -> Callable[[], keras.layers.Layer]:
     """The mixer that the comparison knows by this name."""
     return lambda: MIXERS[name].build(WIDTH, 4)
@@ -107,7 +90,7 @@ VARIANTS: dict[str, Callable[[], keras.layers.Layer]] = {
     "no mixing": named("none"),
     "projections": Projected,
     "STT, random, 4 heads": named("stt-random"),
-    "STT, random, 4 heads, mimetic": lambda: Mimetic(4, synthesizer="random"),
+    "STT, random, 4 heads, mimetic": lambda: STT(4, synthesizer="random", mimetic=True),
     "STT, Gaussian, 64 heads": lambda: STT(64, synthesizer="gaussian"),
 }
 
@@ -165,7 +148,9 @@ def main() -> None:
                     label=f"{name}, rate {rate:g}, seed {seed}",
                 )
                 accuracies.append(run.history["validation_accuracy"][-1])
-            found.setdefault(name, {})[f"{rate:g}"] = accuracies
+            entry = found.setdefault(name, {"validation_accuracy": {}})
+            entry["parameters"] = run.model.count_params()
+            entry["validation_accuracy"][f"{rate:g}"] = accuracies
             shown = " ".join(f"{100 * accuracy:6.2f}" for accuracy in accuracies)
             print(f"{name:28} {rate:<7g} {shown}", flush=True)
     backend = keras.backend.backend()
@@ -175,7 +160,7 @@ def main() -> None:
         **environment(backend),
         "seeds": options.seeds,
         "train_images": len(data.train),
-        "validation_accuracy": found,
+        "variants": found,
     }
     write_json(options.output / "validation.json", content)
 
