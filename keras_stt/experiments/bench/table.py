@@ -25,6 +25,9 @@ _STT = "stt-dense"
 #: Below so many calls a median is a rough one.
 _FEW_CALLS = 10
 
+#: Above this share of the median between the quartiles, a median is a rough one, too.
+_NOISY = 0.3
+
 
 def terminal_table(results: Results) -> str:
     """The benchmark as aligned plain text: a table per grid, and notes."""
@@ -148,12 +151,25 @@ def _rough_numbers(results: Results) -> list[str]:
             f"Fewer than {_FEW_CALLS} training steps were timed of {', '.join(few)}; "
             "for more, raise --seconds."
         )
+    noisy = [_where(row) for row in results["rows"] if _spread(row) > _NOISY]
+    if noisy:
+        lines.append(
+            f"The middle half of the training times spreads over more than "
+            f"{100 * _NOISY:.0f} % of the median for {', '.join(noisy)}: the machine may have "
+            "been busy with something else."
+        )
     if any(row["peak_bytes"] == 0 for row in results["rows"]):
         lines.append(
             "A peak of 0 was too small for the allocator to show; slopes and figures "
             "leave it out."
         )
     return lines
+
+
+def _spread(row: Row) -> float:
+    """The distance of the quartiles of the training times, as a share of the median."""
+    low, high = row.get("training_quartiles_ms") or (0.0, 0.0)
+    return (high - low) / row["training_ms"] if row["training_ms"] else 0.0
 
 
 def _title(rows: list[Row]) -> str:

@@ -17,6 +17,7 @@ def row(mixer, side, batch, training, peak=2**20, error=None, calls=100):
         "forward_ms": training and training / 2,
         "training_ms": training,
         "training_calls": training and calls,
+        "training_quartiles_ms": training and [0.9 * training, 1.1 * training],
         "peak_bytes": training and peak,
         "multiply_adds": 1_234_567,
         "parameters": 5000,
@@ -76,6 +77,14 @@ def test_depthwise_stt_has_a_floor_of_its_own():
     older = markdown_table(results([rows[0], rows[2]]))
     assert "stt-depthwise" in older
     assert "of stt-depthwise*" not in older
+
+
+def test_a_busy_machine_is_told():
+    rows = [row("floor", 8, 4, 1.0), row("mha", 8, 4, 2.0), row("none", 8, 4, None)]
+    assert "busy" not in markdown_table(results(rows))
+    rows[1]["training_quartiles_ms"] = [1.8, 2.5]  # 35 % of the median
+    note = "spreads over more than 30 % of the median for mha at 8×8: the machine"
+    assert note in markdown_table(results(rows))
 
 
 def test_the_line_is_that_of_least_squares():
