@@ -88,7 +88,7 @@ VARIANTS: dict[str, Callable[[], keras.layers.Layer]] = {
     "SiLU gate": depthwise(gate="silu"),
     "5×5 convolution": named("depthwise-conv-5"),
     "no mixing": named("none"),
-    "projections": Projected,
+    "projections": lambda: Projected(),
     "STT, random, 4 heads": named("stt-random"),
     "STT, random, 4 heads, mimetic": lambda: STT(4, synthesizer="random", mimetic=True),
     "STT, Gaussian, 64 heads": lambda: STT(64, synthesizer="gaussian"),

@@ -154,9 +154,9 @@ def _rough_numbers(results: Results) -> list[str]:
     noisy = [_where(row) for row in results["rows"] if _spread(row) > _NOISY]
     if noisy:
         lines.append(
-            f"The middle half of the training times spreads over more than "
-            f"{100 * _NOISY:.0f} % of the median for {', '.join(noisy)}: the machine may have "
-            "been busy with something else."
+            "The middle half of the training times spreads over more than "
+            f"{100 * _NOISY:.0f} % of the median for {', '.join(noisy)}: the machine "
+            "may have been busy with something else."
         )
     if any(row["peak_bytes"] == 0 for row in results["rows"]):
         lines.append(
