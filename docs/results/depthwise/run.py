@@ -32,14 +32,18 @@ WIDTH = 64
 class Projected(keras.layers.Layer):
     """Depthwise STT between a value and an output projection, as in `STT`."""
 
-    def __init__(self, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
+    def build(self, input_shape):  # noqa: D102
         self.value = keras.layers.Dense(WIDTH, use_bias=False)
         self.mixer = DepthwiseSTT()
         self.output_dense = keras.layers.Dense(WIDTH)
+        for layer in (self.value, self.mixer, self.output_dense):
+            layer.build(input_shape)
 
     def call(self, inputs):  # noqa: D102
         return self.output_dense(self.mixer(self.value(inputs)))
+
+    def compute_output_shape(self, input_shape):  # noqa: D102
+        return input_shape
 
 
 def named(name: str) -> Callable[[], keras.layers.Layer]:
