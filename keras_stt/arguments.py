@@ -28,6 +28,19 @@ def positive_integer(name: str, value: Any) -> int:
     return int(value)
 
 
+def non_negative_integer(name: str, value: Any) -> int:
+    """An integer of at least 0, NumPy's too, as an `int`.
+
+    Raises:
+        ValueError: If it is anything else.
+    """
+    if not isinstance(value, Integral) or isinstance(value, bool) or value < 0:
+        raise ValueError(
+            f"`{name}` must be an integer of at least 0. Received: {name}={value!r}"
+        )
+    return int(value)
+
+
 def optional_positive_integer(name: str, value: Any) -> int | None:
     """A positive integer or `None`."""
     return None if value is None else positive_integer(name, value)

@@ -41,6 +41,7 @@ INVALID = {
     "kernel_size": [*SIZES, None],
     "key_dim": SIZES,
     "memory_dim": SIZES,
+    "mimetic": [2, "yes", None],
     "num_heads": [*SIZES, None],
     "num_terms": [*SIZES, None],
     "output_shape": [0, -1, 1.5, "3", (), (3, 0)],

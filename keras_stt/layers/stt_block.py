@@ -128,6 +128,9 @@ class STTBlock(GridLayer):
         self.activation = arguments.activation("activation", activation)
         self.epsilon = arguments.positive_number("epsilon", epsilon)
         self.seed = arguments.optional_seed("seed", seed)
+        # Last: a block that could not be made owns nothing.
+        for part in filter(None, (self.mixer, self.cross_attention)):
+            _OWNERS[part] = weakref.ref(self)
 
     def _part(self, name: str, layer: Any) -> keras.layers.Layer:
         """The mixer or cross-attention of this block and of no other."""
@@ -143,7 +146,6 @@ class STTBlock(GridLayer):
                 f"`{name}` must be a layer that no other block has: each block needs "
                 f"its own. Received: {name}={layer!r}, which {owner()!r} has"
             )
-        _OWNERS[layer] = weakref.ref(self)
         return layer
 
     def _share_policy(self) -> None:
@@ -229,12 +231,7 @@ class STTBlock(GridLayer):
         return_attention_scores: bool = False,
         training: bool | None = None,
     ) -> Any:
-        if (context is None) != (self.cross_attention is None):
-            raise ValueError(
-                "`context` must be given with a cross-attention, and only then. "
-                f"Received: {'no' if context is None else 'a'} context, "
-                f"cross_attention={self.cross_attention}"
-            )
+        self._check_context(context)
         inputs = self.channels_last(inputs)
         if mask is None:
             mask = inputs_mask
@@ -265,18 +262,42 @@ class STTBlock(GridLayer):
         self,
         inputs: Tensor,
         context: Tensor | None = None,
+        mask: Tensor | None = None,
+        inputs_mask: Tensor | None = None,
+        context_mask: Tensor | None = None,
+        use_causal_mask: bool = False,
         return_attention_scores: bool = False,
-        **options: Any,
+        training: bool | None = None,
     ) -> Any:
-        output = keras.KerasTensor(inputs.shape, dtype=self.compute_dtype)
-        if not return_attention_scores:
-            return output
+        self._check_context(context)
         shape = self.channels_last_shape(inputs.shape)
-        _, scores = self.mixer.compute_output_spec(
-            keras.KerasTensor(shape, dtype=self.compute_dtype),
-            **self._options("mixer", return_attention_scores=True),
+        if mask is None:
+            mask = inputs_mask
+        if mask is not None:
+            mask = stt_ops.grid_mask(mask, keras.KerasTensor(shape))
+        options = self._options(
+            "mixer",
+            mask=mask,
+            use_causal_mask=use_causal_mask,
+            return_attention_scores=return_attention_scores,
         )
-        return output, scores
+        if self.cross_attention is not None:
+            self._options("cross_attention", context_mask=context_mask)
+        output = keras.KerasTensor(inputs.shape, dtype=self.compute_dtype)
+        if not options:
+            return output
+        mixed = self.mixer.compute_output_spec(
+            keras.KerasTensor(shape, dtype=self.compute_dtype), **options
+        )
+        return (output, mixed[1]) if return_attention_scores else output
+
+    def _check_context(self, context: Tensor | None) -> None:
+        if (context is None) != (self.cross_attention is None):
+            raise ValueError(
+                "`context` must be given with a cross-attention, and only then. "
+                f"Received: {'no' if context is None else 'a'} context, "
+                f"cross_attention={self.cross_attention}"
+            )
 
     def _options(self, name: str, **options: Any) -> dict[str, Any]:
         """Call arguments for a part of the block; an error where it does not take one.
@@ -286,6 +307,9 @@ class STTBlock(GridLayer):
             **options: The arguments; `None` and `False` stand for none.
         """
         part = getattr(self, name)
+        for flag in ("use_causal_mask", "return_attention_scores"):
+            if flag in options:
+                options[flag] = arguments.boolean(flag, options[flag])
         given = {
             option: value
             for option, value in options.items()
@@ -298,7 +322,8 @@ class STTBlock(GridLayer):
         elif missing:
             raise ValueError(
                 f"`{missing[0]}` needs a {name} that names it in `call_options`, as "
-                "STT and SelfAttention do: leave it out, or choose another. "
+                "STT and SelfAttention do: leave it out, or choose another. (A mask "
+                "may come with the inputs, from `Embedding` or `Masking`.) "
                 f"Received: {missing[0]} for {type(part).__name__}"
             )
         return given

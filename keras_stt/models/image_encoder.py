@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from numbers import Integral
 from typing import Any, TypeAlias
 
@@ -135,13 +135,11 @@ def check_image_shape(name: str, shape: Any) -> tuple[int, int, int]:
     Raises:
         ValueError: If it is anything else. Its sizes must be known.
     """
-    sizes = tuple(shape) if isinstance(shape, (list, tuple)) else ()
-    if len(sizes) != 3 or any(not isinstance(s, Integral) or s < 1 for s in sizes):
-        raise ValueError(
-            f"`{name}` must be (height, width, channels), three positive integers: the "
-            f"blocks work on a grid of fixed size. Received: {name}={shape!r}"
-        )
-    height, width, channels = map(int, sizes)
+    expected = (
+        "(height, width, channels), three positive integers: the blocks work on a grid "
+        "of fixed size"
+    )
+    height, width, channels = _positive_integers(name, shape, 3, expected)
     return height, width, channels
 
 
@@ -151,14 +149,16 @@ def check_grid(grid: Any) -> tuple[int, int]:
     Raises:
         ValueError: If it is anything else.
     """
-    sizes = tuple(grid) if isinstance(grid, (list, tuple)) else ()
-    if len(sizes) != 2 or any(not isinstance(s, Integral) or s < 1 for s in sizes):
-        raise ValueError(
-            "`grid` must be two positive integers, rows and columns. "
-            f"Received: grid={grid!r}"
-        )
-    rows, columns = map(int, sizes)
+    expected = "two positive integers, rows and columns"
+    rows, columns = _positive_integers("grid", grid, 2, expected)
     return rows, columns
+
+
+def _positive_integers(name: str, value: Any, count: int, expected: str) -> list[int]:
+    sizes = [*value] if isinstance(value, Iterable) else []
+    if len(sizes) != count or any(not isinstance(s, Integral) or s < 1 for s in sizes):
+        raise ValueError(f"`{name}` must be {expected}. Received: {name}={value!r}")
+    return [int(size) for size in sizes]
 
 
 def _patch_size(

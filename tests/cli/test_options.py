@@ -54,11 +54,10 @@ def test_documented_commands_parse(line):
 
 
 @pytest.mark.backend_free
-def test_a_comparison_takes_all_mixers_and_by_default_ten():
+def test_a_comparison_takes_all_mixers_and_by_default_nine():
     assert settings_of("keras-stt compare classify").mixers == (
-        *("stt-dense", "stt-random", "stt-factorized-dense", "stt-factorized-random"),
-        *("stt-mixture", "stt-mixture-dot"),
-        *("mha", "axial-mha", "depthwise-conv", "none"),
+        *("stt-depthwise-synthesized", "stt-depthwise", "stt-dense", "stt-random"),
+        *("mha", "axial-mha", "depthwise-conv", "depthwise-conv-5", "none"),
     )
     every = settings_of(f"keras-stt compare classify --mixers {' '.join(MIXERS)}")
     assert every.mixers == tuple(MIXERS)

@@ -13,7 +13,7 @@ from support import (
 )
 
 from keras_stt.layers import STT, CrossAttention, STTBlock, STTCrossAttention
-from keras_stt.mixers import AxialAttention, SelfAttention
+from keras_stt.mixers import AxialAttention, Pooling, SelfAttention
 
 IMAGE = (2, 3, 5, 8)
 
@@ -151,6 +151,38 @@ def test_scores_of_the_mixer(data_format):
 def test_scores_of_a_mixer_without_scores_are_an_error():
     with pytest.raises(ValueError, match="`return_attention_scores` needs a mixer"):
         STTBlock(keras.layers.Dense(8))(normal(2, 3, 8), return_attention_scores=True)
+
+
+@pytest.mark.parametrize(
+    ("mixer", "options", "message"),
+    [
+        (keras.layers.Dense(8), {"use_causal_mask": True}, "`use_causal_mask` needs"),
+        (STT(2), {"use_causal_mask": True}, "`use_causal_mask` is not possible"),
+        (STT(2), {"context": normal(2, 4, 8)}, "`context` must be given with a cross"),
+        (Pooling(), {"mask": np.ones((2, 3, 5), bool)}, "`mask` needs"),
+    ],
+)
+@pytest.mark.parametrize("symbolic", [False, True])
+def test_options_that_do_not_fit_are_errors_at_once(mixer, options, message, symbolic):
+    block = STTBlock(keras.saving.serialize_keras_object(mixer))
+    inputs = keras.Input(IMAGE[1:]) if symbolic else normal(*IMAGE)
+    with pytest.raises(ValueError, match=message):
+        block(inputs, **options)
+
+
+def test_booleans_of_numpy():
+    block = STTBlock(keras.layers.Dense(8))
+    inputs = normal(*IMAGE)
+    found = block(inputs, use_causal_mask=np.False_, return_attention_scores=np.False_)
+    np.testing.assert_array_equal(array(found), array(block(inputs)))
+
+
+def test_a_block_that_could_not_be_made_owns_no_mixer():
+    mixer = STT(2)
+    with pytest.raises(ValueError, match="mlp_ratio") as failed:
+        STTBlock(mixer, mlp_ratio=-1)
+    assert STTBlock(mixer).mixer is mixer
+    assert failed  # What a traceback keeps alive.
 
 
 def test_a_mask_for_a_mixer_that_takes_none_is_an_error():

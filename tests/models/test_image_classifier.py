@@ -261,3 +261,8 @@ def test_a_quantised_classifier_is_loaded(mode, tmp_path):
     model.save(tmp_path / "model.keras")
     again = keras.saving.load_model(tmp_path / "model.keras")
     np.testing.assert_allclose(array(again(x)), expected, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("shape", [[16, 16, 3], np.array([16, 16, 3])])
+def test_shapes_of_any_sequence(shape):
+    assert image_classifier(shape, 10, depth=1).input_shape == (None, 16, 16, 3)

@@ -48,7 +48,7 @@ COLORS: dict[str, Look] = {
     "floor": Look("#7AC70C", ".", (0, (1, 1))),
     "floor-depthwise": Look("#4E8000", ".", (0, (1, 1))),
 }
-#: For variants without a look of their own: what only a benchmark has, in solid lines.
+#: For variants without a look of their own: those of rarer mixers, in solid lines.
 _SPARE = [look._replace(line="-") for look in COLORS.values() if look.line == _SPARSE]
 
 

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import keras
 
+from keras_stt.arguments import (
+    non_negative_integer,
+    non_negative_number,
+    positive_integer,
+    positive_number,
+    rate,
+)
 from keras_stt.experiments.data.examples import Examples
-from keras_stt.experiments.errors import UserError
+from keras_stt.experiments.errors import UserError, user_errors
 
 
 @dataclass(frozen=True)
@@ -40,23 +46,13 @@ class Recipe:
     quarter_turns: bool = False
 
     def __post_init__(self) -> None:
-        for name, fits, expected in (
-            ("epochs", self.epochs >= 1, "at least 1"),
-            ("batch_size", self.batch_size >= 1, "at least 1"),
-            ("learning_rate", 0 < self.learning_rate < math.inf, "finite and above 0"),
-            ("warmup", 0 <= self.warmup < 1, "in [0, 1)"),
-            (
-                "weight_decay",
-                0 <= self.weight_decay < math.inf,
-                "finite and at least 0",
-            ),
-            ("shift", self.shift >= 0, "at least 0"),
-        ):
-            if not fits:
-                raise UserError(
-                    f"`{name}` must be {expected}. "
-                    f"Received: {name}={getattr(self, name)}"
-                )
+        with user_errors():
+            positive_integer("epochs", self.epochs)
+            positive_integer("batch_size", self.batch_size)
+            positive_number("learning_rate", self.learning_rate)
+            rate("warmup", self.warmup)
+            non_negative_number("weight_decay", self.weight_decay)
+            non_negative_integer("shift", self.shift)
 
 
 def check_recipe(recipe: Recipe, data: Examples) -> None:

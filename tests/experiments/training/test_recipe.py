@@ -58,14 +58,17 @@ def test_weight_decay_spares_biases_norms_and_positions():
 @pytest.mark.parametrize(
     ("name", "value", "expected"),
     [
-        ("epochs", 0, "at least 1"),
-        ("batch_size", 0, "at least 1"),
-        ("learning_rate", 0.0, "finite and above 0"),
+        ("epochs", 0, "a positive integer"),
+        ("epochs", 2.5, "a positive integer"),
+        ("batch_size", 0, "a positive integer"),
+        ("batch_size", 1.5, "a positive integer"),
+        ("learning_rate", 0.0, "a positive, finite number"),
         ("warmup", 1.0, r"in \[0, 1\)"),
-        ("weight_decay", -0.1, "finite and at least 0"),
-        ("weight_decay", float("inf"), "finite and at least 0"),
-        ("learning_rate", float("inf"), "finite and above 0"),
-        ("shift", -1, "at least 0"),
+        ("weight_decay", -0.1, "a finite number of at least 0"),
+        ("weight_decay", float("inf"), "a finite number of at least 0"),
+        ("learning_rate", float("inf"), "a positive, finite number"),
+        ("shift", -1, "an integer of at least 0"),
+        ("shift", 0.5, "an integer of at least 0"),
     ],
 )
 def test_impossible_recipe(name, value, expected):
