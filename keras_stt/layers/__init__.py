@@ -1,6 +1,7 @@
 """Keras layers: STT, the block around it, and what models need besides."""
 
 from keras_stt.export import exported
+from keras_stt.layers.context_reader import ContextReader as ContextReader
 from keras_stt.layers.cross_attention import CrossAttention as CrossAttention
 from keras_stt.layers.depthwise_stt import DepthwiseSTT as DepthwiseSTT
 from keras_stt.layers.grid_layer import GridLayer as GridLayer

@@ -8,15 +8,14 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_stt import arguments
-from keras_stt import ops as stt_ops
 from keras_stt.export import export
+from keras_stt.layers.context_reader import ContextReader
 from keras_stt.layers.keras_attention import KerasAttention
 from keras_stt.typing import Shape, Tensor
 
 
 @export
-class CrossAttention(KerasAttention):
+class CrossAttention(ContextReader, KerasAttention):
     """Cross-attention to a grid: `keras.layers.MultiHeadAttention`, flattened.
 
     Each position of the text compares its query with the keys of all `N = Π n_m`
@@ -38,6 +37,8 @@ class CrossAttention(KerasAttention):
         context_mask: Optional boolean tensor of shape `(B, n_1, …, n_M)`, `True` for
             the positions that may be attended to. An implicit Keras mask of the
             context is used where none is given.
+        inputs_mask: Optional boolean tensor of shape `(B, T)` of the text, whose
+            masked positions are set to 0. Keras passes the implicit mask here.
         return_attention_scores: Whether to return the weights too. Defaults to `False`.
         training: Whether dropout is active.
 
@@ -47,10 +48,8 @@ class CrossAttention(KerasAttention):
             positions, `(B, num_heads, T, n_1, …, n_M)`.
     """
 
-    call_options = ("context_mask", "return_attention_scores")
-
     def build(self, inputs_shape: Shape, context_shape: Shape) -> None:
-        arguments.check_input_shape(context_shape, self.data_format, "context")
+        self._check_shapes(inputs_shape, context_shape)
         batch, *_, channels = self.channels_last_shape(context_shape)
         self.attention = self._attention(inputs_shape, (batch, None, channels))
 
@@ -59,16 +58,16 @@ class CrossAttention(KerasAttention):
         inputs: Tensor,
         context: Tensor,
         context_mask: Tensor | None = None,
+        inputs_mask: Tensor | None = None,
         return_attention_scores: bool = False,
         training: bool | None = None,
     ) -> Tensor:
-        context = self.channels_last(context)
+        inputs, context, context_mask = self._prepared(
+            inputs, context, inputs_mask, context_mask
+        )
         batch, *sizes, channels = ops.shape(context)
         positions = math.prod(sizes)
         if context_mask is not None:
-            context_mask = stt_ops.grid_mask(context_mask, context, "context_mask")
-            # This also drops the implicit mask, which an explicit one replaces.
-            context = stt_ops.zero_masked(context, context_mask)
             context_mask = ops.reshape(context_mask, (batch, 1, positions))
         output = self.attention(
             inputs,
@@ -87,6 +86,7 @@ class CrossAttention(KerasAttention):
         inputs: Tensor,
         context: Tensor,
         context_mask: Tensor | None = None,
+        inputs_mask: Tensor | None = None,
         return_attention_scores: bool = False,
         training: bool | None = None,
     ) -> Any:
@@ -98,11 +98,3 @@ class CrossAttention(KerasAttention):
             (*shape, *self.channels_last_shape(context.shape)[1:-1]),
             dtype=self.compute_dtype,
         )
-
-    def compute_mask(self, inputs: Tensor, previous_mask: Tensor | None) -> Any:
-        return previous_mask
-
-    def compute_output_shape(  # type: ignore[override]
-        self, inputs_shape: Shape, context_shape: Shape
-    ) -> Shape:
-        return inputs_shape

@@ -45,7 +45,7 @@ class KerasAttention(GridLayer):
         self.dropout = arguments.rate("dropout", dropout)
         self.seed = arguments.optional_seed("seed", seed)
         # A layer that takes no mask must not pass one on as if it had used it.
-        self.supports_masking = any(o.endswith("mask") for o in self.call_options)
+        self.supports_masking = bool({"mask", "context_mask"} & {*self.call_options})
 
     def _attention(
         self,

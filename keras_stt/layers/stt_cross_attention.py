@@ -10,13 +10,13 @@ from keras import ops
 from keras_stt import arguments
 from keras_stt import ops as stt_ops
 from keras_stt.export import export
-from keras_stt.layers.grid_layer import GridLayer
+from keras_stt.layers.context_reader import ContextReader
 from keras_stt.portable import portable_activation
 from keras_stt.typing import Shape, Tensor
 
 
 @export
-class STTCrossAttention(GridLayer):
+class STTCrossAttention(ContextReader):
     """Reads a grid with weights that each position of a text synthesises.
 
     The text `X` has shape `(B, T, C)`, the grid `G` `(B, n_1, …, n_M, C')`. With `h`
@@ -46,6 +46,8 @@ class STTCrossAttention(GridLayer):
         context_mask: Optional boolean tensor of shape `(B, n_1, …, n_M)`, `True` for
             the positions that may be read: of any form, and exact, as in `STT`. An
             implicit Keras mask of the context is used where none is given.
+        inputs_mask: Optional boolean tensor of shape `(B, T)` of the text, whose
+            masked positions are set to 0. Keras passes the implicit mask here.
         return_attention_scores: Whether to return the weights too. Defaults to `False`.
 
     Returns:
@@ -59,8 +61,6 @@ class STTCrossAttention(GridLayer):
     """
 
     #: Optional call arguments that a block or a model may pass.
-    call_options = ("context_mask", "return_attention_scores")
-
     def __init__(
         self,
         num_heads: int,
@@ -75,7 +75,7 @@ class STTCrossAttention(GridLayer):
         self.hidden_dim = arguments.positive_integer("hidden_dim", hidden_dim)
 
     def build(self, inputs_shape: Shape, context_shape: Shape) -> None:
-        arguments.check_input_shape(context_shape, self.data_format, "context")
+        self._check_shapes(inputs_shape, context_shape)
         context_shape = self.channels_last_shape(context_shape)
         channels, sizes = inputs_shape[-1], context_shape[1:-1]
         if None in sizes:
@@ -114,12 +114,12 @@ class STTCrossAttention(GridLayer):
         inputs: Tensor,
         context: Tensor,
         context_mask: Tensor | None = None,
+        inputs_mask: Tensor | None = None,
         return_attention_scores: bool = False,
     ) -> Tensor:
-        context = self.channels_last(context)
-        if context_mask is not None:
-            context_mask = stt_ops.grid_mask(context_mask, context, "context_mask")
-            context = stt_ops.zero_masked(context, context_mask)
+        inputs, context, context_mask = self._prepared(
+            inputs, context, inputs_mask, context_mask
+        )
         hidden = self.hidden_dense(inputs)
         scores = [
             stt_ops.mode_weights(self._logits(dense(hidden)), axis, context_mask)
@@ -152,6 +152,7 @@ class STTCrossAttention(GridLayer):
         inputs: Tensor,
         context: Tensor,
         context_mask: Tensor | None = None,
+        inputs_mask: Tensor | None = None,
         return_attention_scores: bool = False,
     ) -> Any:
         output = keras.KerasTensor(inputs.shape, dtype=self.compute_dtype)
@@ -164,14 +165,6 @@ class STTCrossAttention(GridLayer):
             )
             for size in self.channels_last_shape(context.shape)[1:-1]
         )
-
-    def compute_mask(self, inputs: Tensor, previous_mask: Tensor | None) -> Any:
-        return previous_mask
-
-    def compute_output_shape(  # type: ignore[override]
-        self, inputs_shape: Shape, context_shape: Shape
-    ) -> Shape:
-        return inputs_shape
 
     def get_config(self) -> dict[str, Any]:
         return {

@@ -29,8 +29,7 @@ class CheckedInputs:
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Checks the inputs, and calls the model."""
-        if args:
-            self.check_inputs("inputs", args[0])
+        self.check_inputs("inputs", args[0] if args else kwargs.get("inputs"))
         return super().__call__(*args, **kwargs)  # type: ignore[misc]
 
     def fit(self, x: Any = None, *args: Any, **kwargs: Any) -> Any:
@@ -73,7 +72,7 @@ def in_unit_range(images: Tensor) -> Tensor:
 
 
 def check_units(name: str, images: Any) -> None:
-    """Raises a `ValueError` for float images that are not in [0, 1].
+    """Raises a `ValueError` for floats outside [0, 1] and integers above 255.
 
     Only NumPy arrays are looked at, and of them the first images: a tensor may not be
     known yet, and to wait for one would slow training down.
@@ -82,10 +81,10 @@ def check_units(name: str, images: Any) -> None:
         name: Name of the argument, for the error.
         images: Images, or anything else.
     """
-    if not isinstance(images, np.ndarray) or images.dtype.kind != "f":
+    if not isinstance(images, np.ndarray) or images.dtype.kind not in "fiu":
         return
     largest = np.abs(images[:64]).max(initial=0)
-    if largest > LARGEST:
+    if largest > (LARGEST if images.dtype.kind == "f" else 255):
         raise ValueError(
             f"`{name}` must hold float images in [0, 1] or integer images in 0 … 255. "
             f"Received: {images.dtype} with values up to {largest:g}"

@@ -113,3 +113,10 @@ def test_a_mask_of_another_shape_is_an_error(layer):
         reader(layer)(
             normal(*TEXT), normal(*IMAGE), context_mask=np.ones((2, 5, 3), bool)
         )
+
+
+@pytest.mark.parametrize("shape", [(2, 8), (2, 4, 0), (2, 4, 3, 8)])
+@pytest.mark.parametrize("layer", LAYERS)
+def test_a_text_of_another_form_is_an_error(layer, shape):
+    with pytest.raises(ValueError, match=r"`inputs`.*Received: inputs\.shape="):
+        layer(HEADS)(np.zeros(shape, "float32"), normal(*IMAGE))

@@ -67,3 +67,25 @@ def test_cross_attention(reader):
     layer = Reading(reader)
     layer.build(IMAGE)
     check(randomize(layer), IMAGE)
+
+
+class Asking(keras.layers.Layer):
+    """A text with a mask that reads a context."""
+
+    def __init__(self, reader):
+        super().__init__()
+        self.reader = reader
+        self.supports_masking = True
+
+    def build(self, shape):
+        self.reader.build(shape, IMAGE)
+
+    def call(self, inputs, mask=None):
+        return self.reader(inputs, normal(*IMAGE), inputs_mask=mask)
+
+
+@pytest.mark.parametrize("reader", [CrossAttention(2), STTCrossAttention(2)])
+def test_the_text_of_a_cross_attention(reader):
+    layer = Asking(reader)
+    layer.build((2, 4, 8))
+    check(randomize(layer), (2, 4, 8))

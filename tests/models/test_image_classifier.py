@@ -224,6 +224,16 @@ def test_floats_that_are_no_pixels_are_an_error(entry):
         getattr(model, entry)(np.full((2, *SHAPE), 255, "float32"))
 
 
+@pytest.mark.parametrize(
+    "images",
+    [np.full((2, *SHAPE), 255, "float32"), np.full((2, *SHAPE), 65535, "uint16")],
+)
+def test_a_call_by_name_is_checked_too(images):
+    model = image_classifier(SHAPE, 5, **SMALL)
+    with pytest.raises(ValueError, match=r"0 … 255.*Received: .*values up to"):
+        model(inputs=images)
+
+
 def test_the_dtype_policy_reaches_every_layer():
     model = image_classifier(SHAPE, 5, **SMALL, dtype="mixed_float16")
     block = model.get_layer("block_0")
