@@ -37,7 +37,7 @@ def bench(
     If it is stopped, run the same command to resume it with the next grid.
     """
     check_backend(options.backend, arguments)
-    check_installed(BENCH_PACKAGES, "compare")
+    check_installed(compare=BENCH_PACKAGES)
     _keep_memory(arguments)
     logging.getLogger("tensorflow").setLevel(logging.ERROR)
     from keras_stt.experiments.bench.bench import Bench

@@ -1,6 +1,7 @@
 """What all commands share: options, backend, packages, the record of the command."""
 
 import importlib.util
+import itertools
 import os
 import re
 import shlex
@@ -64,14 +65,22 @@ def restart(arguments: list[str]) -> None:
     )
 
 
-def check_installed(packages: tuple[str, ...], extras: str) -> None:
-    """Raises a `UserError` that says what to install if packages are missing."""
-    missing = [name for name in packages if importlib.util.find_spec(name) is None]
+def check_installed(**needed: tuple[str, ...]) -> None:
+    """Raises a `UserError` that says what to install if packages are missing.
+
+    Args:
+        **needed: The packages that are needed, by the extra that brings them.
+    """
+    found = {
+        extra: [name for name in packages if importlib.util.find_spec(name) is None]
+        for extra, packages in needed.items()
+    }
+    missing = {extra: names for extra, names in found.items() if names}
     if missing:
         raise UserError(
             "This command needs further packages: "
-            f"pip install 'keras-stt[{extras}]'. "
-            f"Missing: {', '.join(missing)}"
+            f"pip install 'keras-stt[{','.join(missing)}]'. "
+            f"Missing: {', '.join(itertools.chain.from_iterable(missing.values()))}"
         )
 
 

@@ -36,7 +36,7 @@ COMPARE_PACKAGES = (
 ROBUSTNESS_PACKAGES = ("art", "imagecorruptions")
 
 #: What they need to read data sets that are not a folder.
-DATASET_PACKAGES = ("importlib_resources", "tensorflow", "tensorflow_datasets")
+DATASET_PACKAGES = ("importlib_resources", "tensorflow_datasets")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,7 +64,7 @@ def classify(
     pictures and report.html. If it is stopped, run the same command to resume it.
     """
     if settings.robustness == "full":
-        check_installed(ROBUSTNESS_PACKAGES, "robustness")
+        check_installed(robustness=ROBUSTNESS_PACKAGES)
     _compare(settings, options, arguments)
 
 
@@ -85,9 +85,10 @@ def caption(
 def _compare(settings: Settings, options: CompareOptions, arguments: list[str]) -> None:
     check_backend(options.backend, arguments)
     if path_of(settings.dataset) is None:
-        check_installed(COMPARE_PACKAGES + DATASET_PACKAGES, "compare,tensorflow")
+        packages = COMPARE_PACKAGES + DATASET_PACKAGES
+        check_installed(compare=packages, tensorflow=("tensorflow",))
     else:
-        check_installed(COMPARE_PACKAGES, "compare")
+        check_installed(compare=COMPARE_PACKAGES)
     # TensorFlow warns that models trained one after another retrace functions.
     logging.getLogger("tensorflow").setLevel(logging.ERROR)
     name = f"{settings.task}-{settings.dataset_name.replace('/', '-')}"

@@ -66,9 +66,6 @@ class PositionEmbedding(GridLayer):
         outputs = self.channels_last(inputs) + self.embedding
         return self.as_given(outputs, modes=len(outputs.shape) - 2)
 
-    def compute_output_shape(self, input_shape: Shape) -> Shape:
-        return input_shape
-
     def get_config(self) -> dict[str, Any]:
         initializer = keras.initializers.serialize(self.initializer)
         return {**super().get_config(), "initializer": initializer}

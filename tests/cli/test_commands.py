@@ -248,12 +248,24 @@ def test_without_the_extra_the_command_says_what_to_install(capsys, monkeypatch)
     assert "pip install 'keras-stt[compare]'" in error
 
 
-def test_missing_packages_are_named(capsys, monkeypatch):
-    monkeypatch.setattr(compare, "COMPARE_PACKAGES", ("no_such_package",))
+@pytest.mark.parametrize(
+    ("missing", "extras"),
+    [
+        (["matplotlib"], "compare"),
+        (["tensorflow"], "tensorflow"),
+        (["tensorflow_datasets", "tensorflow"], "compare,tensorflow"),
+    ],
+)
+def test_missing_packages_are_named(capsys, monkeypatch, missing, extras):
+    find = importlib.util.find_spec
+    monkeypatch.setattr(
+        importlib.util,
+        "find_spec",
+        lambda p: None if p in missing else find(p),
+    )
     assert run() == 2
     error = capsys.readouterr().err
-    assert "no_such_package" in error
-    assert "keras-stt[compare,tensorflow]" in error
+    assert f"keras-stt[{extras}]'. Missing: {', '.join(missing)}" in error
 
 
 def test_another_backend_restarts_the_command(monkeypatch):
