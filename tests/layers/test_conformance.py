@@ -1,4 +1,4 @@
-"""Keras's own conformance suite on every public layer.
+"""Keras's own conformance suite on the public layers, and two mixers.
 
 It builds, calls, serialises, trains and changes the precision of a layer; training
 compiles it, which takes seconds on JAX and TensorFlow.
@@ -14,6 +14,7 @@ from keras_stt import synthesizers
 from keras_stt.layers import (
     STT,
     CrossAttention,
+    DepthwiseSTT,
     PositionEmbedding,
     STTBlock,
     STTCrossAttention,
@@ -46,6 +47,23 @@ def test_stt_with_every_synthesizer(suite, name):
         supports_masking=True,
         # Once is enough for what does not depend on the synthesizer.
         run_training_check=name in ("dense", "mixture_nested"),
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "variables"),
+    [({}, 7), ({"amplitude": "synthesized", "gate": "silu", "use_bias": False}, 9)],
+)
+def test_depthwise_stt(suite, arguments, variables):
+    suite.run_layer_test(
+        DepthwiseSTT,
+        arguments,
+        input_shape=IMAGE,
+        expected_output_shape=IMAGE,
+        expected_num_trainable_weights=variables,
+        expected_num_seed_generators=0,
+        expected_num_losses=0,
+        supports_masking=True,
     )
 
 

@@ -10,7 +10,7 @@ import pytest
 from onnx_files import MARKS, exported
 from support import array, normal, randomize
 
-from keras_stt.layers import STT, STTBlock
+from keras_stt.layers import STT, DepthwiseSTT, STTBlock
 from keras_stt.mixers import AxialAttention, SelfAttention
 
 pytestmark = [
@@ -39,6 +39,12 @@ def model_and_file(inputs, outputs, folder):
         (AxialAttention(4), (3, 5, 8), [(1, 3, 5), (2, 3, 5)]),
         (SelfAttention(4), (None, None, 8), [(1, 3, 5), (2, 4, 5)]),
         (STTBlock(), (3, 5, 8), [(1, 3, 5), (2, 3, 5)]),
+        (DepthwiseSTT(), (None, None, 8), [(2, 5, 3), (3, 1, 7)]),
+        (
+            STTBlock(DepthwiseSTT(amplitude="synthesized")),
+            (None, None, 8),
+            [(2, 5, 3), (3, 1, 7)],
+        ),
         (
             STTBlock(STT(4, synthesizer="dot_product")),
             (None, None, 8),
