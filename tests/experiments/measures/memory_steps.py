@@ -33,7 +33,7 @@ def allocations(where):
             else:
                 filled(size)
 
-        return [(peak_step_bytes(partial(step, size)), size) for size in (8, 20, 50)]
+        return [(peak_step_bytes(partial(step, size)), size) for size in (16, 30, 60)]
 
 
 def two_after_each_other():
@@ -83,7 +83,7 @@ def of_sizes(repeats, *sizes):
 
 def backend_array():
     ones = keras.ops.ones
-    return peak_step_bytes(lambda: float(ones((24 * MIB // 4,), "float32")[-1]))
+    return peak_step_bytes(lambda: float(ones((64 * MIB // 4,), "float32")[-1]))
 
 
 def attention_scores():
