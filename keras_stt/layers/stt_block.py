@@ -233,17 +233,14 @@ class STTBlock(GridLayer):
     ) -> Any:
         self._check_context(context)
         inputs = self.channels_last(inputs)
-        if mask is None:
-            mask = inputs_mask
-        if mask is not None:
-            mask = stt_ops.grid_mask(mask, inputs)
-            inputs = stt_ops.zero_masked(inputs, mask)
-        mixer_options = self._options(
-            "mixer",
-            mask=mask,
+        mask, mixer_options = self._mixer_options(
+            inputs,
+            inputs_mask if mask is None else mask,
             use_causal_mask=use_causal_mask,
             return_attention_scores=return_attention_scores,
         )
+        if mask is not None:
+            inputs = stt_ops.zero_masked(inputs, mask)
         mixed = self.mixer(self.mixer_norm(inputs), **mixer_options)
         scores = None
         if return_attention_scores:
@@ -270,14 +267,12 @@ class STTBlock(GridLayer):
         training: bool | None = None,
     ) -> Any:
         self._check_context(context)
-        shape = self.channels_last_shape(inputs.shape)
-        if mask is None:
-            mask = inputs_mask
-        if mask is not None:
-            mask = stt_ops.grid_mask(mask, keras.KerasTensor(shape))
-        options = self._options(
-            "mixer",
-            mask=mask,
+        normed = keras.KerasTensor(
+            self.channels_last_shape(inputs.shape), dtype=self.compute_dtype
+        )
+        _, options = self._mixer_options(
+            normed,
+            inputs_mask if mask is None else mask,
             use_causal_mask=use_causal_mask,
             return_attention_scores=return_attention_scores,
         )
@@ -286,9 +281,7 @@ class STTBlock(GridLayer):
         output = keras.KerasTensor(inputs.shape, dtype=self.compute_dtype)
         if not options:
             return output
-        mixed = self.mixer.compute_output_spec(
-            keras.KerasTensor(shape, dtype=self.compute_dtype), **options
-        )
+        mixed = self.mixer.compute_output_spec(normed, **options)
         return (output, mixed[1]) if return_attention_scores else output
 
     def _check_context(self, context: Tensor | None) -> None:
@@ -298,6 +291,14 @@ class STTBlock(GridLayer):
                 f"Received: {'no' if context is None else 'a'} context, "
                 f"cross_attention={self.cross_attention}"
             )
+
+    def _mixer_options(
+        self, inputs: Tensor, mask: Tensor | None, **flags: bool
+    ) -> tuple[Tensor | None, dict[str, Any]]:
+        """The mask of inputs with the channels last, and how to call the mixer."""
+        if mask is not None:
+            mask = stt_ops.grid_mask(mask, inputs)
+        return mask, self._options("mixer", mask=mask, **flags)
 
     def _options(self, name: str, **options: Any) -> dict[str, Any]:
         """Call arguments for a part of the block; an error where it does not take one.
