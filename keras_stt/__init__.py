@@ -5,7 +5,7 @@ from keras_stt.backend import use_an_installed_backend
 
 use_an_installed_backend()
 
-from keras_stt import inspection, layers, mixers, models, ops, synthesizers
+from keras_stt import inspection, layers, mixers, models, ops, surgery, synthesizers
 
 __version__ = "0.1.0"
 
@@ -16,5 +16,6 @@ __all__ = [
     "mixers",
     "models",
     "ops",
+    "surgery",
     "synthesizers",
 ]

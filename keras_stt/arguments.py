@@ -254,6 +254,27 @@ def check_input_shape(
         )
 
 
+def check_sizes(name: str, tensor: Any, sizes: Shape, layer: str) -> None:
+    """Raises a `ValueError` for a size that a layer's weights are not made for.
+
+    Args:
+        name: Name of the argument.
+        tensor: The argument.
+        sizes: The shape that it must have, with `None` where any size will do.
+        layer: Name of the layer.
+    """
+    shape = getattr(tensor, "shape", ())
+    if len(shape) != len(sizes):
+        return  # Nothing is tied to a size, or Keras has a clear error of its own.
+    pairs = zip(shape, sizes, strict=True)
+    if not all(given is None or size in (None, given) for given, size in pairs):
+        raise ValueError(
+            f"`{name}` must have the shape that {layer} was built for, {sizes}: it has "
+            "weights of that size. `keras_stt.surgery.resize_model` makes a model for "
+            f"another size. Received: {name}.shape={tuple(shape)}"
+        )
+
+
 def check_known_sizes(shape: Shape) -> None:
     """Raises a `ValueError` unless all sizes of an input but the batch are known."""
     if None in shape[1:]:

@@ -1,16 +1,40 @@
-"""Layers that make other layers, some of which may have been quantised."""
+"""Layers that make other layers, which may be quantised or made for another size."""
 
 from __future__ import annotations
 
 import json
 import re
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import keras
 
 Policy = Any
 """A `keras.dtype_policies.DTypePolicy`."""
+
+
+class SizedWeight(NamedTuple):
+    """A weight with a number for each position of a mode, or each pair of them.
+
+    Attributes:
+        variable: The weight.
+        shape: Its shape where heads and positions are axes of their own: `(r, h, n)`
+            of a kernel `(r, h·n)`.
+        axes: The axes of `shape` that have the size of a mode.
+    """
+
+    variable: keras.Variable
+    shape: tuple[int, ...]
+    axes: tuple[int, ...]
+
+
+def sized_columns(dense: keras.layers.Dense, num_heads: int) -> list[SizedWeight]:
+    """The weights of a dense layer that has a unit for each head and position."""
+    columns = (num_heads, dense.units // num_heads)
+    return [
+        SizedWeight(dense.kernel, (dense.kernel.shape[0], *columns), (2,)),
+        SizedWeight(dense.bias, columns, (1,)),
+    ]
 
 
 class Composite(keras.layers.Layer):
@@ -28,6 +52,14 @@ class Composite(keras.layers.Layer):
             of_keras: Whether it is a composite layer of Keras's own.
         """
         return sublayer_policy(self.dtype_policy, name, of_keras)
+
+    def sized_weights(self) -> list[SizedWeight]:
+        """The layer's own weights that are tied to the size of the input.
+
+        A model for another size gets them by interpolation. Those of sublayers that are
+        composite layers do not belong here.
+        """
+        return []
 
     def get_config(self) -> dict[str, Any]:
         """The arguments of the constructor, with the policies of all sublayers."""
@@ -134,13 +166,17 @@ def _resolved(layer: keras.layers.Layer) -> Policy:
     return policy
 
 
+def parts(layer: keras.layers.Layer) -> list[keras.layers.Layer]:
+    """The layers that a layer or model consists of, once each."""
+    if isinstance(layer, keras.Model):
+        return list(dict.fromkeys(layer.layers))
+    values = keras.tree.flatten([*vars(layer).values()])
+    layers = [value for value in values if isinstance(value, keras.layers.Layer)]
+    return list(dict.fromkeys(layers))
+
+
 def _sublayers(layer: keras.layers.Layer) -> Iterator[tuple[str, keras.layers.Layer]]:
     """The layers below a layer that have none below them, with their paths."""
-    if isinstance(layer, keras.Model):
-        parts = layer.layers
-    else:
-        values = keras.tree.flatten([*vars(layer).values()])
-        parts = [value for value in values if isinstance(value, keras.layers.Layer)]
-    for part in dict.fromkeys(parts):
+    for part in parts(layer):
         below = [(f"{part.name}/{path}", each) for path, each in _sublayers(part)]
         yield from below or [(part.name, part)]

@@ -24,6 +24,7 @@ PACKAGES = [
     keras_stt.mixers,
     keras_stt.models,
     keras_stt.inspection,
+    keras_stt.surgery,
 ]
 PUBLIC = [
     getattr(package, name)
@@ -173,7 +174,9 @@ def imports_of(path):
 
 
 #: The packages, each with the packages that it may use, but for the shared modules.
-LIBRARY = ("ops", "synthesizers", "layers", "mixers", "models", "inspection")
+LIBRARY = (
+    *("ops", "synthesizers", "layers", "mixers", "models", "inspection", "surgery"),
+)
 EXPERIMENTS = (
     *("data", "measures", "training", "reports", "robustness", "bench", "compare"),
 )

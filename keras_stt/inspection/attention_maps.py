@@ -14,6 +14,7 @@ import keras
 import numpy as np
 import numpy.typing as npt
 
+from keras_stt.composite import parts
 from keras_stt.export import export
 from keras_stt.layers import (
     CrossAttention,
@@ -184,12 +185,7 @@ def _attention_layers(
     if _returns_scores(layer) or (returned and not isinstance(layer, STTBlock)):
         yield path or layer.name, layer
         return
-    if isinstance(layer, keras.Model):
-        parts = layer.layers
-    else:
-        values = keras.tree.flatten([*vars(layer).values()])
-        parts = [value for value in values if isinstance(value, keras.layers.Layer)]
-    for part in parts:
+    for part in parts(layer):
         yield from _attention_layers(part, f"{path}/{part.name}".lstrip("/"), seen)
 
 

@@ -27,6 +27,8 @@ class GridLayer(Composite):
     def __init__(self, data_format: str | None = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.data_format = arguments.data_format(data_format)
+        #: Shape of the inputs, with a number where weights are tied to it.
+        self._sizes: Shape = ()
         self.supports_masking = True
 
     @property
@@ -53,6 +55,11 @@ class GridLayer(Composite):
             return outputs
         features = range(modes + 1, len(outputs.shape))
         return ops.transpose(outputs, (0, *features, *range(1, modes + 1)))
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        inputs = args[0] if args else kwargs.get("inputs")
+        arguments.check_sizes("inputs", inputs, self._sizes, self.name)
+        return super().__call__(*args, **kwargs)
 
     def compute_mask(self, inputs: Tensor, previous_mask: Tensor | None) -> Any:
         # An explicit mask may have sizes of 1, which other layers do not take.

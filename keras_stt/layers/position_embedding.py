@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from keras_stt import arguments
+from keras_stt.composite import SizedWeight
 from keras_stt.export import export
 from keras_stt.layers.grid_layer import GridLayer
 from keras_stt.typing import Shape, Tensor
@@ -56,6 +57,7 @@ class PositionEmbedding(GridLayer):
                 "All sizes but the batch size must be known: there is one vector per "
                 f"position. Received: input_shape={tuple(input_shape)}"
             )
+        self._sizes = (None, *input_shape[1:])
         self.embedding = self.add_weight(
             shape=self.channels_last_shape(input_shape)[1:],
             initializer=arguments.fresh(self.initializer) or _sinusoidal,
@@ -65,6 +67,10 @@ class PositionEmbedding(GridLayer):
     def call(self, inputs: Tensor) -> Tensor:
         outputs = self.channels_last(inputs) + self.embedding
         return self.as_given(outputs, modes=len(outputs.shape) - 2)
+
+    def sized_weights(self) -> list[SizedWeight]:
+        shape = self.embedding.shape
+        return [SizedWeight(self.embedding, shape, tuple(range(len(shape) - 1)))]
 
     def get_config(self) -> dict[str, Any]:
         initializer = keras.initializers.serialize(self.initializer)

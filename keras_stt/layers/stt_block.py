@@ -53,6 +53,10 @@ class STTBlock(GridLayer):
         seed: Seed of dropout and stochastic depth.
         cross_attention: A layer that is called with the input and `context` and keeps
             the shape of the input. Defaults to `None`: there is none.
+        layer_scale: Where given, what mixer, cross-attention and MLP add to the input
+            is multiplied by a learned factor per channel that starts at this number
+            (1e-4, say): the block starts close to the identity, as deep models, and
+            blocks in trained models, want it. Defaults to `None`: there is no factor.
         data_format: `"channels_last"` or `"channels_first"`, of the input. The mixer
             gets channels last in either case. Defaults to `None`: channels last,
             whatever Keras's global setting.
@@ -83,6 +87,11 @@ class STTBlock(GridLayer):
     >>> block = keras_stt.layers.STTBlock(keras_stt.layers.STT(2, synthesizer="random"))
     >>> block(np.zeros((1, 5, 7, 16))).shape
     (1, 5, 7, 16)
+
+    Reference:
+        - Touvron et al., Going deeper with image transformers,
+          [arXiv 2103.17239](https://arxiv.org/abs/2103.17239), section 2, for
+          `layer_scale`.
     """
 
     #: Optional call arguments that a block or a model may pass.
@@ -98,6 +107,7 @@ class STTBlock(GridLayer):
         epsilon: float = 1e-6,
         seed: int | None = None,
         cross_attention: keras.layers.Layer | None = None,
+        layer_scale: float | None = None,
         data_format: str | None = None,
         **kwargs: Any,
     ) -> None:
@@ -128,6 +138,9 @@ class STTBlock(GridLayer):
         self.activation = arguments.activation("activation", activation)
         self.epsilon = arguments.positive_number("epsilon", epsilon)
         self.seed = arguments.optional_seed("seed", seed)
+        self.layer_scale = layer_scale
+        if layer_scale is not None:
+            arguments.non_negative_number("layer_scale", layer_scale)
         # Last: a block that could not be made owns nothing.
         for part in filter(None, (self.mixer, self.cross_attention)):
             _OWNERS[part] = weakref.ref(self)
@@ -189,6 +202,15 @@ class STTBlock(GridLayer):
             channels, dtype=self.policy_of("project"), name="project"
         )
         self.project.build((*outer, hidden))
+        self.scales = {}
+        if self.layer_scale is not None:
+            branches = ["mixer", "mlp", *["cross"] * (self.cross_attention is not None)]
+            for branch in branches:
+                self.scales[branch] = self.add_weight(
+                    shape=(channels,),
+                    initializer=keras.initializers.Constant(self.layer_scale),
+                    name=f"{branch}_scale",
+                )
         # Only those that do something: under `keras.RematScope`, a layer with a seed
         # cannot be traced on JAX.
         self.regularizers = []
@@ -245,13 +267,13 @@ class STTBlock(GridLayer):
         scores = None
         if return_attention_scores:
             mixed, scores = mixed
-        hidden = inputs + self._regularized(mixed, training)
+        hidden = inputs + self._branch("mixer", mixed, training)
         if self.cross_attention is not None:
             options = self._options("cross_attention", context_mask=context_mask)
             read = self.cross_attention(self.cross_norm(hidden), context, **options)
-            hidden = hidden + self._regularized(read, training)
+            hidden = hidden + self._branch("cross", read, training)
         mlp = self.project(self.expand(self.mlp_norm(hidden)))
-        output = hidden + self._regularized(mlp, training)
+        output = hidden + self._branch("mlp", mlp, training)
         output = self.as_given(output, modes=len(output.shape) - 2)
         return (output, scores) if return_attention_scores else output
 
@@ -329,7 +351,10 @@ class STTBlock(GridLayer):
             )
         return given
 
-    def _regularized(self, branch: Tensor, training: bool | None) -> Tensor:
+    def _branch(self, name: str, branch: Tensor, training: bool | None) -> Tensor:
+        """What a branch adds: scaled, and with dropout and stochastic depth."""
+        if name in self.scales:
+            branch = branch * self.scales[name]
         for layer in self.regularizers:
             branch = layer(branch, training=training)
         return branch
@@ -342,16 +367,15 @@ class STTBlock(GridLayer):
     def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
-            "mixer": keras.saving.serialize_keras_object(self.mixer),
+            "mixer": _serialized(self.mixer),
             "mlp_ratio": self.mlp_ratio,
             "dropout": self.dropout,
             "stochastic_depth": self.stochastic_depth,
             "activation": keras.activations.serialize(self.activation),
             "epsilon": self.epsilon,
             "seed": self.seed,
-            "cross_attention": keras.saving.serialize_keras_object(
-                self.cross_attention
-            ),
+            "cross_attention": _serialized(self.cross_attention),
+            "layer_scale": self.layer_scale,
         }
 
     @classmethod
@@ -367,3 +391,14 @@ class STTBlock(GridLayer):
         for part, policy in zip(unbuilt, policies, strict=True):
             part.dtype_policy = policy
         return block
+
+
+def _serialized(part: keras.layers.Layer | None) -> Any:
+    """The config of a part, without the shape it was built for.
+
+    The block builds its parts, and one that is made anew may get another shape.
+    """
+    config = keras.saving.serialize_keras_object(part)
+    if config is not None:
+        config.pop("build_config", None)
+    return config

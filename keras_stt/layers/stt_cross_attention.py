@@ -9,6 +9,7 @@ from keras import ops
 
 from keras_stt import arguments
 from keras_stt import ops as stt_ops
+from keras_stt.composite import SizedWeight, sized_columns
 from keras_stt.export import export
 from keras_stt.layers.context_reader import ContextReader
 from keras_stt.portable import portable_activation
@@ -60,7 +61,6 @@ class STTCrossAttention(ContextReader):
         al., [arXiv 2005.00743](https://arxiv.org/abs/2005.00743).
     """
 
-    #: Optional call arguments that a block or a model may pass.
     def __init__(
         self,
         num_heads: int,
@@ -83,6 +83,7 @@ class STTCrossAttention(ContextReader):
                 "The grid's sizes must be known: there is a weight per position of "
                 f"each mode. Received: context_shape={tuple(context_shape)}"
             )
+        self._context_sizes = (None, *sizes, None)
         value_dim = self.value_dim or arguments.head_dim(
             channels, self.num_heads, "value_dim"
         )
@@ -120,6 +121,7 @@ class STTCrossAttention(ContextReader):
         inputs, context, context_mask = self._prepared(
             inputs, context, inputs_mask, context_mask
         )
+        arguments.check_sizes("context", context, self._context_sizes, self.name)
         hidden = self.hidden_dense(inputs)
         scores = [
             stt_ops.mode_weights(self._logits(dense(hidden)), axis, context_mask)
@@ -165,6 +167,13 @@ class STTCrossAttention(ContextReader):
             )
             for size in self.channels_last_shape(context.shape)[1:-1]
         )
+
+    def sized_weights(self) -> list[SizedWeight]:
+        return [
+            weight
+            for dense in self.logits_denses
+            for weight in sized_columns(dense, self.num_heads)
+        ]
 
     def get_config(self) -> dict[str, Any]:
         return {

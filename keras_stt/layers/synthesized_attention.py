@@ -179,6 +179,8 @@ class SynthesizedAttention(GridLayer):
                 axes |= synthesizer.input_spec.axes
         moved = int(self.channels_first)
         axes = {axis + moved: size for axis, size in axes.items()}
+        if axes:
+            self._sizes = tuple(axes.get(axis) for axis in range(rank))
         axes[1 if self.channels_first else -1] = shape[-1]
         self.input_spec = keras.InputSpec(ndim=rank, axes=axes)
 

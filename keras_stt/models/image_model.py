@@ -8,6 +8,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from keras_stt import arguments
 from keras_stt.export import export
 from keras_stt.typing import Tensor
 
@@ -57,8 +58,24 @@ class ImageModel(CheckedInputs, keras.Model):
     too. Of NumPy arrays of floats, the first images are checked.
     """
 
+    def check_inputs(self, name: str, inputs: Any) -> None:
+        """Raises a `ValueError` for inputs that do not fit.
+
+        Args:
+            name: Name of the argument that holds them.
+            inputs: The inputs.
+        """
+        super().check_inputs(name, inputs)
+        arguments.check_sizes(name, inputs, self.input_shape, self.name)
+
     def call(self, inputs: Tensor, training: Any = None, mask: Any = None) -> Tensor:
         """Calls the network with images in [0, 1]."""
+        if any(each is not None for each in keras.tree.flatten(mask)):
+            raise ValueError(
+                "`mask` has no meaning for a model of images, whose stem mixes pixels: "
+                "mask the grid, in a model of your own blocks, or leave it out. "
+                f"Received: mask of shape {tuple(keras.tree.flatten(mask)[0].shape)}"
+            )
         inputs = keras.tree.map_structure(in_unit_range, inputs)
         return super().call(inputs, training=training, mask=mask)
 

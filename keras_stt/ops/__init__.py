@@ -4,6 +4,7 @@ from keras_stt.export import exported
 from keras_stt.ops.depthwise_transformation import (
     depthwise_transformation as depthwise_transformation,
 )
+from keras_stt.ops.interpolation import resize_axes as resize_axes
 from keras_stt.ops.masks import causal_mask as causal_mask
 from keras_stt.ops.masks import finite as finite
 from keras_stt.ops.masks import grid_mask as grid_mask

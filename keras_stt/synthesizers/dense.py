@@ -8,6 +8,7 @@ import keras
 from keras import ops
 
 from keras_stt import arguments
+from keras_stt.composite import SizedWeight, sized_columns
 from keras_stt.export import export
 from keras_stt.portable import portable_activation
 from keras_stt.synthesizers.synthesizer import Synthesizer
@@ -82,6 +83,9 @@ class Dense(Synthesizer):
         logits = self.logits_dense(self.hidden_dense(rows))  # (B·n, h·n)
         logits = ops.reshape(logits, (-1, size, self.num_heads, size))
         return ops.transpose(logits, (0, 2, 1, 3))  # (B, h, n, n)
+
+    def sized_weights(self) -> list[SizedWeight]:
+        return sized_columns(self.logits_dense, self.num_heads)
 
     def multiply_adds(self, input_shape: Shape) -> int:
         size, channels = input_shape[self.axis], input_shape[-1]

@@ -8,6 +8,7 @@ import keras
 from keras import ops
 
 from keras_stt import arguments
+from keras_stt.composite import SizedWeight
 from keras_stt.export import export
 from keras_stt.synthesizers.synthesizer import Synthesizer
 from keras_stt.typing import Shape, Tensor
@@ -57,6 +58,9 @@ class FactorizedRandom(Synthesizer):
     def call(self, inputs: Tensor, mask: Tensor | None = None) -> Tensor:
         rows, columns = ops.convert_to_tensor(self.rows), self.columns
         return ops.matmul(rows, ops.swapaxes(columns, -1, -2))[None]  # (1, h, n, n)
+
+    def sized_weights(self) -> list[SizedWeight]:
+        return [SizedWeight(w, w.shape, (1,)) for w in (self.rows, self.columns)]
 
     def multiply_adds(self, input_shape: Shape) -> int:
         return self.rank * self.num_heads * input_shape[self.axis] ** 2

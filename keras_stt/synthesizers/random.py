@@ -7,6 +7,7 @@ from typing import Any
 import keras
 
 from keras_stt import arguments
+from keras_stt.composite import SizedWeight
 from keras_stt.export import export
 from keras_stt.synthesizers.synthesizer import Synthesizer
 from keras_stt.typing import Shape, Tensor
@@ -52,6 +53,9 @@ class Random(Synthesizer):
 
     def call(self, inputs: Tensor, mask: Tensor | None = None) -> Tensor:
         return keras.ops.expand_dims(self.logits, axis=0)  # (1, h, n, n)
+
+    def sized_weights(self) -> list[SizedWeight]:
+        return [SizedWeight(self.logits, self.logits.shape, (1, 2))]
 
     def get_config(self) -> dict[str, Any]:
         return {

@@ -34,9 +34,13 @@ MIXERS = {
 }
 
 
-@pytest.mark.parametrize("mixer", MIXERS)
-def test_the_formula_with_any_mixer(mixer):
-    block = STTBlock(MIXERS[mixer](), mlp_ratio=1.5, epsilon=1e-2)
+@pytest.mark.parametrize(
+    ("mixer", "layer_scale"), [*((name, None) for name in MIXERS), ("stt", 1e-4)]
+)
+def test_the_formula_with_any_mixer(mixer, layer_scale):
+    block = STTBlock(
+        MIXERS[mixer](), mlp_ratio=1.5, epsilon=1e-2, layer_scale=layer_scale
+    )
     built(block, IMAGE)
     w, x = weights_of(block), normal(*IMAGE).astype("float64")
 
@@ -44,11 +48,36 @@ def test_the_formula_with_any_mixer(mixer):
         return layer_norm(x, w[f"{name}/gamma"], w[f"{name}/beta"], 1e-2)
 
     normed = norm(x, "mixer_norm").astype("float32")
-    hidden = x + array(block.mixer(normed)).astype("float64")
+    hidden = x + w.get("mixer_scale", 1) * array(block.mixer(normed)).astype("float64")
     mlp = oracle.gelu(norm(hidden, "mlp_norm") @ w["expand/kernel"] + w["expand/bias"])
     assert mlp.shape[-1] == 12
-    expected = hidden + mlp @ w["project/kernel"] + w["project/bias"]
+    mlp = mlp @ w["project/kernel"] + w["project/bias"]
+    expected = hidden + w.get("mlp_scale", 1) * mlp
     assert relative_error(block(x.astype("float32")), expected) < 1e-5
+    assert ("mlp_scale" in w) == (layer_scale is not None)
+
+
+def test_layer_scale_starts_where_it_is_told_and_keeps_what_was_learned(tmp_path):
+    block = STTBlock(STT(2), layer_scale=0.25, cross_attention=CrossAttention(2))
+    text, image = normal(2, 3, 8), normal(*IMAGE, seed=1)
+    block(text, image)
+    assert [*block.scales] == ["mixer", "mlp", "cross"]
+    for scale in block.scales.values():
+        np.testing.assert_array_equal(array(scale), np.full(8, 0.25))
+    expected = array(block(text, image))
+    block.scales["cross"].assign(np.zeros(8))
+    assert relative_error(block(text, image), expected) > 1e-3
+    inputs = [keras.Input(IMAGE[1:]), keras.Input((3, 8))]
+    model = keras.Model(inputs, block(inputs[1], inputs[0]))
+    model.save(tmp_path / "block.keras")
+    loaded = keras.saving.load_model(tmp_path / "block.keras")
+    assert relative_error(loaded([image, text]), array(model([image, text]))) < 1e-5
+
+
+@pytest.mark.parametrize("layer_scale", [-1, "a", True, float("nan")])
+def test_a_layer_scale_that_is_none(layer_scale):
+    with pytest.raises(ValueError, match=r"`layer_scale`.*Received: "):
+        STTBlock(layer_scale=layer_scale)
 
 
 def test_stt_is_the_default():

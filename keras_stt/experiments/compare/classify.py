@@ -18,9 +18,9 @@ from keras_stt.experiments.reports.results import FGSM_STRENGTHS, NOISE_STRENGTH
 from keras_stt.experiments.robustness import suite
 from keras_stt.experiments.robustness.attacks import fgsm_accuracy
 from keras_stt.experiments.robustness.noise import noise_accuracy
-from keras_stt.experiments.robustness.stability import carry_weights
 from keras_stt.mixers import MIXERS
 from keras_stt.models import image_classifier
+from keras_stt.surgery import resize_model
 
 
 class ClassifyComparison(Comparison):
@@ -58,15 +58,13 @@ class ClassifyComparison(Comparison):
             "image_shape": data.train.images.shape[1:],
         }
 
-    def build(self, variant: str, scale: float = 1) -> keras.Model:
-        """Makes the model of a variant, for images and a grid larger by a factor."""
+    def build(self, variant: str) -> keras.Model:
         settings, data = self.settings, self.data
-        height, width, channels = data.train.images.shape[1:]
         return image_classifier(
-            (round(scale * height), round(scale * width), channels),
+            data.train.images.shape[1:],
             len(data.class_names),
             mixer=variant,
-            grid=tuple(round(scale * size) for size in settings.grid),
+            grid=settings.grid,
             width=settings.width,
             depth=settings.depth,
             num_heads=settings.num_heads,
@@ -95,7 +93,7 @@ class ClassifyComparison(Comparison):
             model,
             self.data.test,
             self.data.train,
-            partial(self._resized, model, variant),
+            partial(self._resized, model),
             self.settings.grid,
             self.folder / "corrupted",
             min(BATCH_SIZE, self.settings.batch_size),
@@ -106,15 +104,16 @@ class ClassifyComparison(Comparison):
                 files.write_json(path, known)
         return known
 
-    def _resized(
-        self, model: keras.Model, variant: str, scale: float
-    ) -> keras.Model | None:
+    def _resized(self, model: keras.Model, scale: float) -> keras.Model | None:
         """The trained model for larger or smaller images, if it has no fixed size."""
-        sizes = [*self.data.train.images.shape[1:3], *self.settings.grid]
-        if any(scale * size % 1 for size in sizes):
+        height, width, channels = model.input_shape[1:]
+        if any(scale * size % 1 for size in (height, width, *self.settings.grid)):
             return None
-        other = self.build(variant, scale)
-        return other if carry_weights(model, other) else None
+        shape = (round(scale * height), round(scale * width), channels)
+        try:
+            return resize_model(model, shape)
+        except ValueError:
+            return None
 
     def sizes(self, model: keras.Model, variant: str) -> dict[str, int]:
         settings, layer = self.settings, model.get_layer("block_0").mixer

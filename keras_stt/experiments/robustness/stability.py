@@ -107,34 +107,3 @@ def resized(data: Images, height: int, width: int) -> Images:
         for image in data.images
     ]
     return Images(np.stack(images), data.labels)
-
-
-def carry_weights(model: keras.Model, other: keras.Model) -> bool:
-    """Gives the weights of a model to one for another size of images.
-
-    What is laid out on the grid, the position embedding, is interpolated.
-
-    Args:
-        model: The trained model.
-        other: The same model, built for another size.
-
-    Returns:
-        Whether that was possible: not where other weights are tied to the size.
-    """
-    pairs = list(zip(model.variables, other.variables, strict=True))
-    for source, target in pairs:
-        fits = source.shape == target.shape
-        if not fits and not source.path.endswith("position_embedding"):
-            return False
-    for source, target in pairs:
-        # A copy: on JAX, a model's prediction frees the arrays that it was given.
-        value = keras.ops.convert_to_numpy(source.value)
-        if source.shape != target.shape:
-            value = keras.ops.image.resize(
-                value,
-                target.shape[:2],
-                interpolation="bicubic",
-                data_format="channels_last",
-            )
-        target.assign(value)
-    return True

@@ -2,18 +2,15 @@
 
 import numpy as np
 import pytest
-from support import array
 
 from keras_stt.experiments.data.classification import Images
 from keras_stt.experiments.robustness.calibration import calibration_error
 from keras_stt.experiments.robustness.stability import (
     GREY,
-    carry_weights,
     occlusion_accuracy,
     resized,
     shift_consistency,
 )
-from keras_stt.models import image_classifier
 
 
 class Model:
@@ -106,47 +103,6 @@ def test_resized_images_keep_a_ramp(channels):
         np.tile(rows[inside, None, None], (1, 12, channels)),
         atol=1,
     )
-
-
-def classifier(side, mixer):
-    return image_classifier(
-        (side, side, 3), 4, mixer=mixer, grid=(side // 4,) * 2, width=8, depth=1,
-        stem="patch",
-    )  # fmt: skip
-
-
-def test_weights_are_carried_to_another_size():
-    model, other = classifier(32, "stt-depthwise"), classifier(48, "stt-depthwise")
-    embedding = next(w for w in model.weights if "position_embedding" in w.path)
-    ramp = np.tile(np.arange(8.0)[:, None, None], (1, 8, 8))
-    embedding.assign(ramp)
-    assert carry_weights(model, other)
-    for source, target in zip(model.weights, other.weights, strict=True):
-        if source is not embedding:
-            np.testing.assert_array_equal(array(source), array(target))
-            continue
-        rows = (np.arange(12) + 0.5) * 8 / 12 - 0.5
-        inside = slice(3, -3)
-        expected = np.tile(rows[inside, None, None], (1, 12, 8))
-        np.testing.assert_allclose(array(target)[inside], expected, atol=0.1)
-
-
-def test_both_models_work_after_weights_are_carried():
-    # On JAX, a prediction frees the arrays of the weights that it was given.
-    model, other = classifier(32, "stt-depthwise"), classifier(48, "stt-depthwise")
-    assert carry_weights(model, other)
-    for each, side in ((other, 48), (model, 32), (other, 48)):
-        logits = each.predict_on_batch(np.zeros((2, side, side, 3), "float32"))
-        assert np.isfinite(logits).all()
-
-
-@pytest.mark.parametrize("mixer", ["stt-random", "mlp-mixer"])
-def test_weights_that_are_tied_to_a_size_stay(mixer):
-    model, other = classifier(32, mixer), classifier(48, mixer)
-    before = [array(weight) for weight in other.weights]
-    assert not carry_weights(model, other)
-    for weight, value in zip(other.weights, before, strict=True):
-        np.testing.assert_array_equal(array(weight), value)
 
 
 @pytest.mark.backend_free
