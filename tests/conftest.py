@@ -1,6 +1,7 @@
 """What all tests share."""
 
 import contextlib
+import gc
 import os
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -14,6 +15,15 @@ with contextlib.suppress(ImportError):
 
 import keras
 import pytest
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _few_collections():
+    # Keras collects garbage for each weight that a layer gives up, as all do that are
+    # quantised. In a process that has compiled much, that takes a second each time.
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(gc, "collect", int)
+        yield
 
 
 @pytest.fixture(autouse=True)

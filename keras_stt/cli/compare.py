@@ -5,8 +5,9 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
+import keras
 from cyclopts import Parameter
 
 from keras_stt.cli.command import (
@@ -22,6 +23,7 @@ from keras_stt.experiments.compare.settings import (
     Settings,
 )
 from keras_stt.experiments.data.source import path_of
+from keras_stt.experiments.errors import UserError
 from keras_stt.experiments.reports.files import claimed
 
 if TYPE_CHECKING:
@@ -47,9 +49,11 @@ class CompareOptions(RunOptions):
         output: Folder of the results; runs/TASK-DATASET by default.
         data_dir: Existing folder where TensorFlow Datasets keeps its data sets; by
             default its own, ~/tensorflow_datasets.
+        distribute: With data, every batch is split over all devices (JAX alone).
     """
 
     data_dir: Annotated[str | None, Parameter(metavar="DIR")] = None
+    distribute: Literal["data"] | None = None
 
 
 def classify(
@@ -89,6 +93,8 @@ def _compare(settings: Settings, options: CompareOptions, arguments: list[str]) 
         check_installed(compare=packages, tensorflow=("tensorflow",))
     else:
         check_installed(compare=COMPARE_PACKAGES)
+    if options.distribute:
+        _distribute()
     # TensorFlow warns that models trained one after another retrace functions.
     logging.getLogger("tensorflow").setLevel(logging.ERROR)
     name = f"{settings.task}-{settings.dataset_name.replace('/', '-')}"
@@ -105,6 +111,16 @@ def _compare(settings: Settings, options: CompareOptions, arguments: list[str]) 
 
     print(terminal_table(results))
     print(f"\nReport: {comparison.folder / 'report.html'}")
+
+
+def _distribute() -> None:
+    """Splits every batch over all devices."""
+    if keras.backend.backend() != "jax":
+        raise UserError(
+            "`--distribute data` needs Keras's distribution, which is on JAX alone. "
+            f"Received: --distribute data on {keras.backend.backend()}"
+        )
+    keras.distribution.set_distribution(keras.distribution.DataParallel())
 
 
 def _comparison(task: str) -> type[Comparison]:

@@ -314,9 +314,15 @@ def _mimetic(noise: Any) -> tuple[Any, Any]:
     orthogonal = keras.initializers.Orthogonal()
     noise = arguments.fresh(noise)
 
-    def output(shape: Shape, dtype: Any = None) -> Tensor:
-        # Its seed is fixed: of the same shape, it is the value projection's kernel.
-        value = orthogonal(shape[::-1], dtype=dtype)
-        return _MIMETIC * (noise(shape, dtype=dtype) - ops.transpose(value))
+    def value(shape: Shape, dtype: Any = None) -> Tensor:
+        # In float32 at least: half precision has no QR decomposition everywhere.
+        dtype = dtype or keras.config.floatx()
+        exact = keras.backend.result_type(dtype, "float32")
+        return ops.cast(orthogonal(shape, dtype=exact), dtype)
 
-    return orthogonal, output
+    def output(shape: Shape, dtype: Any = None) -> Tensor:
+        # The seed is fixed: of the same shape, it is the value projection's kernel.
+        negative = ops.transpose(value(shape[::-1], dtype))
+        return _MIMETIC * (noise(shape, dtype=dtype) - negative)
+
+    return value, output

@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 
 import keras
+import numpy as np
 from keras import ops
 
 from keras_stt.export import export
@@ -28,6 +29,11 @@ def grid_mask(mask: Tensor, inputs: Tensor, name: str = "mask") -> Tensor:
     Raises:
         ValueError: If the shapes do not fit, or the mask holds floats.
     """
+    if not hasattr(mask, "shape") and np.asarray(mask).dtype.kind not in "biuf":
+        raise ValueError(
+            f"`{name}` must be a boolean tensor: True for the positions that may be "
+            f"attended to. Received: {name}={mask!r}"
+        )
     mask = ops.convert_to_tensor(mask)
     dtype = keras.backend.standardize_dtype(mask.dtype)
     # Floats may be meant to be added to logits, where 0 is valid and -1e9 is not. While

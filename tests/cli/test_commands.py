@@ -287,6 +287,32 @@ def test_another_backend_restarts_the_command(monkeypatch):
     assert started == [(call, other)]
 
 
+@pytest.mark.skipif(keras.backend.backend() != "jax", reason="of JAX alone")
+def test_a_comparison_spread_over_devices_trains_the_same(tmp_path, scenes_dir):
+    command = [sys.executable, "-m", "keras_stt", "compare", "classify", *TINY, *SMALL]
+    # The last of the test images do not fill the devices.
+    command += ["--data-dir", scenes_dir, "--test-images", "30"]
+    states = []
+    for devices, options in ((1, []), (4, ["--distribute", "data"])):
+        output = tmp_path / str(devices)
+        flags = f"--xla_force_host_platform_device_count={devices}"
+        subprocess.run(
+            [*command, *options, "--output", str(output)],
+            env={**os.environ, "KERAS_BACKEND": "jax", "XLA_FLAGS": flags},
+            check=True,
+        )
+        states.append(np.load(output / "runs/none/seed-0/state.npz"))
+    assert len(states[0].files) > 30
+    for name in set(states[0].files) - {"run"}:
+        np.testing.assert_allclose(states[0][name], states[1][name], atol=1e-4)
+
+
+@pytest.mark.skipif(keras.backend.backend() == "jax", reason="possible on JAX")
+def test_distribution_on_another_backend_is_an_error(capsys, scenes_dir):
+    assert run("--data-dir", scenes_dir, "--distribute", "data", *TINY) == 2
+    assert "is on JAX alone" in capsys.readouterr().err
+
+
 def test_version_by_module():
     # A process of its own: some seconds, most of them the backend's import.
     command = [sys.executable, "-m", "keras_stt", "--version"]

@@ -42,6 +42,12 @@ def test_grid_mask_of_floats_is_an_error(dtype):
         grid_mask(mask, normal(*INPUTS), "here")
 
 
+@pytest.mark.parametrize("mask", ["none", {"a": True}])
+def test_grid_mask_of_something_else_is_an_error(mask):
+    with pytest.raises(ValueError, match="`mask` must be a boolean tensor"):
+        grid_mask(mask, normal(*INPUTS))
+
+
 def test_causal_mask():
     np.testing.assert_array_equal(
         array(causal_mask(3)), [[True, False, False], [True, True, False], [True] * 3]

@@ -1,0 +1,121 @@
+"""A few steps of training, spread over devices or processes; a program of its own.
+
+    python distributed_training.py KIND FILE [PROCESS PORT]
+
+writes losses and weights to FILE, an `.npz`. KIND is single, data or model, on JAX, or
+mirrored, on TensorFlow. With PROCESS, 0 or 1, two processes train together.
+"""
+
+# ruff: noqa: E402 - The number of devices is read when JAX is imported.
+import contextlib
+import os
+import sys
+
+kind, file, *others = sys.argv[1:]
+devices = 1 if kind == "single" else 2 if others else 4
+os.environ["XLA_FLAGS"] = f"--xla_force_host_platform_device_count={devices}"
+
+import keras
+import numpy as np
+
+import keras_stt
+
+BATCH, STEPS = 8, 4
+
+
+def distribution():
+    """How the work is spread; on each device as many examples."""
+    if others:
+        process, port = others
+        keras.distribution.initialize(f"127.0.0.1:{port}", 2, int(process))
+    found = keras.distribution.list_devices()
+    if kind == "data":
+        return keras.distribution.DataParallel(devices=found, auto_shard_dataset=False)
+    mesh = keras.distribution.DeviceMesh(
+        (2, len(found) // 2), ["batch", "model"], found
+    )
+    return keras.distribution.ModelParallel(
+        layout_map=keras_stt.models.layout_map(mesh), batch_dim_name="batch"
+    )
+
+
+def models():
+    # TensorFlow's replicas each normalise with the statistics of their own images.
+    stem = "patch" if keras.backend.backend() == "tensorflow" else "convolution"
+    for mixer in ("stt-dense", "stt-depthwise-synthesized", "mha"):
+        yield (
+            mixer,
+            keras_stt.models.image_classifier(
+                (8, 8, 3), 4, mixer=mixer, grid=(4, 4), width=8, depth=1, stem=stem
+            ),
+        )
+    yield "captioner", keras_stt.models.ImageCaptioner(
+        (8, 8, 3), ["a", "b"], 4, grid=(4, 4), width=8, encoder_depth=1,
+        decoder_depth=1, dropout=0.0, stem=stem,
+    )  # fmt: skip
+
+
+def batch(name, step):
+    rng = np.random.default_rng(step)
+    images = rng.random((BATCH, 8, 8, 3)).astype("float32")
+    if name != "captioner":
+        return images, rng.integers(0, 4, BATCH)
+    tokens = rng.integers(4, 6, (BATCH, 6)).astype("int32")
+    return {"image": images, "tokens": tokens[:, :-1]}, tokens[:, 1:]
+
+
+def mine(values):
+    """The part of a batch that is this process's."""
+    if not others:
+        return values
+    half = slice(BATCH // 2 * int(others[0]), BATCH // 2 * (int(others[0]) + 1))
+    return keras.tree.map_structure(lambda each: each[half], values)
+
+
+def step(model, *data):
+    """One step on a batch; its loss."""
+    if kind != "mirrored":
+        return model.train_on_batch(*mine(data))
+    # TensorFlow splits what comes from a data set.
+    history = model.fit(*data, batch_size=BATCH, shuffle=False, verbose=0)
+    return history.history["loss"][0]
+
+
+def scope():
+    """What models are made in."""
+    if kind != "mirrored":
+        if kind != "single":
+            keras.distribution.set_distribution(distribution())
+        return contextlib.nullcontext()
+    import tensorflow as tf
+
+    (cpu,) = tf.config.list_physical_devices("CPU")
+    tf.config.set_logical_device_configuration(
+        cpu, [tf.config.LogicalDeviceConfiguration()] * 2
+    )
+    return tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"]).scope()
+
+
+def value_of(weight):
+    if others and not weight.value.is_fully_addressable:
+        from jax.experimental.multihost_utils import process_allgather
+
+        return process_allgather(weight.value, tiled=True)
+    return keras.ops.convert_to_numpy(weight.value)
+
+
+found = {}
+with scope():
+    keras.utils.set_random_seed(0)
+    for name, model in models():
+        loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+        model.compile(keras.optimizers.SGD(0.1, momentum=0.9), loss)
+        losses = [step(model, *batch(name, number)) for number in range(STEPS)]
+        found[f"{name}/loss"] = np.array(losses)
+        if kind == "model":
+            layouts = {v.path: v.value.sharding.spec for v in model.trainable_variables}
+            split = sorted(path for path, spec in layouts.items() if "model" in spec)
+            found[f"{name}/split"] = np.array(split)
+        for weight in model.weights:
+            found[f"{name}/{weight.path}"] = value_of(weight)
+np.savez(file, **found)
