@@ -138,3 +138,18 @@ def test_the_page_of_the_benchmarks_shows_what_they_hold():
         for mixer, time in zip(("stt-dense", "mha"), times, strict=True):
             found = rows[mixer]["training_ms"]
             assert float(time.replace(",", "")) == pytest.approx(found, rel=5e-3)
+
+
+def test_the_tests_that_a_page_names_are_there():
+    page = (ROOT / "docs/multi_head_attention.md").read_text()
+    sources = {
+        path.relative_to(ROOT / "tests").as_posix(): path.read_text()
+        for path in (ROOT / "tests").rglob("test_*.py")
+    }
+    files = set(re.findall(r"`((?:\w+/)*test_\w+\.py)`", page))
+    tests = set(re.findall(r"`(test_\w+)`", page))
+    assert len(files) > 15
+    for file in files:
+        assert any(path.endswith(file) for path in sources), file
+    for test in tests:
+        assert any(f"def {test}(" in text for text in sources.values()), test
