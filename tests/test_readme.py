@@ -143,12 +143,12 @@ def test_the_page_of_the_benchmarks_shows_what_they_hold():
 def test_the_tests_that_a_page_names_are_there():
     page = (ROOT / "docs/multi_head_attention.md").read_text()
     sources = {
-        path.relative_to(ROOT / "tests").as_posix(): path.read_text()
+        path.relative_to(ROOT).as_posix(): path.read_text()
         for path in (ROOT / "tests").rglob("test_*.py")
     }
     files = set(re.findall(r"`((?:\w+/)*test_\w+\.py)`", page))
     tests = set(re.findall(r"`(test_\w+)`", page))
-    assert len(files) > 15
+    assert len(files) > 12
     for file in files:
         assert any(path.endswith(file) for path in sources), file
     for test in tests:
