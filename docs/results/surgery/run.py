@@ -9,6 +9,7 @@ the same command resumes it.
 
 import argparse
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -172,9 +173,7 @@ def main() -> None:
     found: dict[str, Any] = {}
     for seed in options.seeds:
         surgery = Surgery(data.train, data.validation, options.output, seed)
-        parts = {
-            f"resize {mixer}": lambda m=mixer: surgery.resize(m) for mixer in RATES
-        }
+        parts = {f"resize {m}": partial(surgery.resize, m) for m in RATES}
         parts |= {"replace": surgery.replace, "insert": surgery.insert}
         for name, part in parts.items():
             keras.backend.clear_session()
