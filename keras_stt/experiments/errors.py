@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -23,3 +24,9 @@ def user_errors() -> Iterator[None]:
         raise
     except ValueError as error:
         raise UserError(str(error)) from error
+
+
+def first_line(error: Exception) -> str:
+    """What an error says first, without the user's folder."""
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    return lines[0].replace(os.path.expanduser("~"), "~")[:300]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import statistics
 import time
 from collections.abc import Callable, Sequence
@@ -28,6 +27,7 @@ from keras_stt.experiments.bench.layers import (
 )
 from keras_stt.experiments.bench.settings import BenchSettings
 from keras_stt.experiments.bench.trial import available_bytes, try_step
+from keras_stt.experiments.errors import first_line
 from keras_stt.experiments.measures.device import accelerator
 from keras_stt.experiments.measures.memory import peak_step_bytes
 from keras_stt.experiments.measures.timing import interleaved
@@ -133,7 +133,7 @@ def _compiled(
             row[f"{kind}_form"] = step.form
     # Whatever goes wrong with one layer, the others shall be measured.
     except Exception as error:
-        row["error"] = _first_line(error)
+        row["error"] = first_line(error)
     return found
 
 
@@ -190,7 +190,7 @@ def _fastest(program: Program, forms: Sequence[str], failed: dict[str, str]) -> 
         # The machine or the layer may lack a form: the others count.
         except Exception as error:
             errors.append(error)
-            failed.setdefault(form, _first_line(error))
+            failed.setdefault(form, first_line(error))
     if not found:
         raise errors[0]
     return found[0] if len(found) == 1 else min(found, key=_best_seconds)
@@ -224,7 +224,7 @@ def _time(
                 try:
                     run()
                 except Exception as error:
-                    row["error"] = _first_line(error)
+                    row["error"] = first_line(error)
 
         return step
 
@@ -249,9 +249,3 @@ def _time(
             row[f"{kind}_quartiles_ms"] = [float(q) for q in quartiles]
             row[f"{kind}_calls"] = len(found)
         row["error"] = row["error"] or failed[name]
-
-
-def _first_line(error: Exception) -> str:
-    lines = str(error).strip().splitlines() or [type(error).__name__]
-    # Paths are this machine's.
-    return lines[0].replace(os.path.expanduser("~"), "~")[:300]

@@ -21,6 +21,7 @@ from keras_stt.experiments.data.examples import (
 from keras_stt.experiments.data.tfds_reader import EMBEDDED
 from keras_stt.experiments.errors import UserError
 from keras_stt.experiments.measures.caption_metrics import caption_metrics
+from keras_stt.experiments.measures.predictions import batches, padded, unit
 from keras_stt.experiments.measures.timing import Step
 from keras_stt.experiments.reports.caption_figures import gallery, word_maps
 from keras_stt.experiments.reports.plots import write_figure
@@ -225,15 +226,12 @@ def token_accuracy(
     """
     image, caption = np.nonzero(np.arange(data.tokens.shape[1]) < data.counts[:, None])
     right = total = 0
-    for start in range(0, len(image), batch_size):
-        chosen = slice(start, start + batch_size)
+    for chosen in batches(len(image), batch_size):
         tokens = data.tokens[image[chosen], caption[chosen]]
-        missing = batch_size - len(tokens)
-        pixels = data.images[image[chosen]].astype(np.float32) / 255
         # Every batch of one shape, so that nothing compiles twice.
         inputs = {
-            "image": np.pad(pixels, [(0, missing), (0, 0), (0, 0), (0, 0)]),
-            "tokens": np.pad(tokens[:, :-1], [(0, missing), (0, 0)]),
+            "image": padded(unit(data.images[image[chosen]]), batch_size),
+            "tokens": padded(tokens[:, :-1], batch_size),
         }
         predicted = np.argmax(model.predict_on_batch(inputs)[: len(tokens)], axis=-1)
         counted = tokens[:, 1:] != 0

@@ -18,7 +18,7 @@ import keras
 import numpy as np
 import numpy.typing as npt
 
-from keras_stt.experiments.errors import UserError
+from keras_stt.experiments.errors import UserError, first_line
 
 EMBEDDED = "scenes"
 """The data set that this package draws itself, without a download."""
@@ -74,7 +74,7 @@ def open_builder(dataset: str, data_dir: str | None) -> Any:
             ) from error
         raise UserError(
             f"`dataset` must be '{EMBEDDED}' or the name of a data set of TensorFlow "
-            f"Datasets. Received: dataset={dataset!r} ({_first_line(error)})"
+            f"Datasets. Received: dataset={dataset!r} ({first_line(error)})"
         ) from error
 
 
@@ -98,7 +98,7 @@ def prepare(builder: Any, dataset: str, progress: bool) -> None:
         raise UserError(
             f"Data set '{dataset}' must be prepared in {builder.data_dir}, or it must "
             "be possible to download and prepare it there. Received: "
-            f"{type(error).__name__}: {_first_line(error)}"
+            f"{type(error).__name__}: {first_line(error)}"
         ) from error
     finally:
         tfds.enable_progress_bar()
@@ -285,8 +285,3 @@ def _without_startup_log() -> Iterator[None]:
     finally:
         os.dup2(kept, 2)
         os.close(kept)
-
-
-def _first_line(error: Exception) -> str:
-    lines = str(error).strip().splitlines()
-    return lines[0] if lines else type(error).__name__
