@@ -270,8 +270,8 @@ def check_sizes(name: str, tensor: Any, sizes: Shape, layer: str) -> None:
     if not all(given is None or size in (None, given) for given, size in pairs):
         raise ValueError(
             f"`{name}` must have the shape that {layer} was built for, {sizes}: it has "
-            "weights of that size. `keras_stt.surgery.resize_model` makes a model for "
-            f"another size. Received: {name}.shape={tuple(shape)}"
+            "weights of that size. For another size, see "
+            f"`keras_stt.surgery.resize_model`. Received: {name}.shape={tuple(shape)}"
         )
 
 

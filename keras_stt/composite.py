@@ -104,10 +104,10 @@ def dtype_config(layer: keras.layers.Layer) -> Any:
     own = _resolved(layer)
     below = {
         path: policy
-        for path, sublayer in _sublayers(layer)
+        for path, sublayer in _leaves(layer)
         if (policy := _resolved(sublayer)).quantization_mode
     }
-    for path, sublayer in _sublayers(layer):
+    for path, sublayer in _leaves(layer):
         if path in below:
             _check_quantizers(path, sublayer)
     if below:
@@ -153,7 +153,7 @@ def settle_policies(layer: keras.layers.Layer) -> None:
 
     Keras saves a quantised layer by its own policy, and fails where that is a map.
     """
-    for _, sublayer in _sublayers(layer):
+    for _, sublayer in _leaves(layer):
         # Keras's setter would write into the map.
         sublayer._dtype_policy = _resolved(sublayer)
 
@@ -166,7 +166,7 @@ def _resolved(layer: keras.layers.Layer) -> Policy:
     return policy
 
 
-def parts(layer: keras.layers.Layer) -> list[keras.layers.Layer]:
+def sublayers(layer: keras.layers.Layer) -> list[keras.layers.Layer]:
     """The layers that a layer or model consists of, once each."""
     if isinstance(layer, keras.Model):
         return list(dict.fromkeys(layer.layers))
@@ -175,8 +175,8 @@ def parts(layer: keras.layers.Layer) -> list[keras.layers.Layer]:
     return list(dict.fromkeys(layers))
 
 
-def _sublayers(layer: keras.layers.Layer) -> Iterator[tuple[str, keras.layers.Layer]]:
+def _leaves(layer: keras.layers.Layer) -> Iterator[tuple[str, keras.layers.Layer]]:
     """The layers below a layer that have none below them, with their paths."""
-    for part in parts(layer):
-        below = [(f"{part.name}/{path}", each) for path, each in _sublayers(part)]
+    for part in sublayers(layer):
+        below = [(f"{part.name}/{path}", each) for path, each in _leaves(part)]
         yield from below or [(part.name, part)]

@@ -174,9 +174,7 @@ def imports_of(path):
 
 
 #: The packages, each with the packages that it may use, but for the shared modules.
-LIBRARY = (
-    *("ops", "synthesizers", "layers", "mixers", "models", "inspection", "surgery"),
-)
+LIBRARY = ["ops", "synthesizers", "layers", "mixers", "models", "inspection", "surgery"]
 EXPERIMENTS = (
     *("data", "measures", "training", "reports", "robustness", "bench", "compare"),
 )

@@ -37,6 +37,9 @@ COMPARE_PACKAGES = (
 #: What `--robustness full` needs.
 ROBUSTNESS_PACKAGES = ("art", "imagecorruptions")
 
+#: Captions are scored in batches of this size.
+MEASURED_BATCH = 64
+
 #: What they need to read data sets that are not a folder.
 DATASET_PACKAGES = ("importlib_resources", "tensorflow_datasets")
 
@@ -49,7 +52,7 @@ class CompareOptions(RunOptions):
         output: Folder of the results; runs/TASK-DATASET by default.
         data_dir: Existing folder where TensorFlow Datasets keeps its data sets; by
             default its own, ~/tensorflow_datasets.
-        distribute: With data, every batch is split over all devices (JAX alone).
+        distribute: With data, every batch is split over all devices (JAX only).
     """
 
     data_dir: Annotated[str | None, Parameter(metavar="DIR")] = None
@@ -94,7 +97,7 @@ def _compare(settings: Settings, options: CompareOptions, arguments: list[str]) 
     else:
         check_installed(compare=COMPARE_PACKAGES)
     if options.distribute:
-        _distribute()
+        _distribute(settings.batch_size)
     # TensorFlow warns that models trained one after another retrace functions.
     logging.getLogger("tensorflow").setLevel(logging.ERROR)
     name = f"{settings.task}-{settings.dataset_name.replace('/', '-')}"
@@ -113,12 +116,19 @@ def _compare(settings: Settings, options: CompareOptions, arguments: list[str]) 
     print(f"\nReport: {comparison.folder / 'report.html'}")
 
 
-def _distribute() -> None:
+def _distribute(batch_size: int) -> None:
     """Splits every batch over all devices."""
     if keras.backend.backend() != "jax":
         raise UserError(
-            "`--distribute data` needs Keras's distribution, which is on JAX alone. "
+            "`--distribute data` needs Keras's distribution, which is on JAX only. "
             f"Received: --distribute data on {keras.backend.backend()}"
+        )
+    devices = len(keras.distribution.list_devices())
+    if batch_size % devices or MEASURED_BATCH % devices:
+        raise UserError(
+            f"The number of devices must divide `--batch-size` and {MEASURED_BATCH}, "
+            "the size of batches when measuring. "
+            f"Received: {devices} devices, batch_size={batch_size}"
         )
     keras.distribution.set_distribution(keras.distribution.DataParallel())
 

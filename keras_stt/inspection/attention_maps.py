@@ -14,7 +14,7 @@ import keras
 import numpy as np
 import numpy.typing as npt
 
-from keras_stt.composite import parts
+from keras_stt.composite import sublayers
 from keras_stt.export import export
 from keras_stt.layers import (
     CrossAttention,
@@ -185,7 +185,7 @@ def _attention_layers(
     if _returns_scores(layer) or (returned and not isinstance(layer, STTBlock)):
         yield path or layer.name, layer
         return
-    for part in parts(layer):
+    for part in sublayers(layer):
         yield from _attention_layers(part, f"{path}/{part.name}".lstrip("/"), seen)
 
 

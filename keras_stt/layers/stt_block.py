@@ -138,9 +138,9 @@ class STTBlock(GridLayer):
         self.activation = arguments.activation("activation", activation)
         self.epsilon = arguments.positive_number("epsilon", epsilon)
         self.seed = arguments.optional_seed("seed", seed)
-        self.layer_scale = layer_scale
+        self.layer_scale = None
         if layer_scale is not None:
-            arguments.non_negative_number("layer_scale", layer_scale)
+            self.layer_scale = arguments.non_negative_number("layer_scale", layer_scale)
         # Last: a block that could not be made owns nothing.
         for part in filter(None, (self.mixer, self.cross_attention)):
             _OWNERS[part] = weakref.ref(self)
@@ -204,7 +204,9 @@ class STTBlock(GridLayer):
         self.project.build((*outer, hidden))
         self.scales = {}
         if self.layer_scale is not None:
-            branches = ["mixer", "mlp", *["cross"] * (self.cross_attention is not None)]
+            branches = ["mixer", "mlp"]
+            if self.cross_attention is not None:
+                branches.append("cross")
             for branch in branches:
                 self.scales[branch] = self.add_weight(
                     shape=(channels,),
@@ -381,8 +383,7 @@ class STTBlock(GridLayer):
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> STTBlock:
         parts = {
-            name: keras.saving.deserialize_keras_object(config[name])
-            for name in ("mixer", "cross_attention")
+            name: _deserialized(config[name]) for name in ("mixer", "cross_attention")
         }
         unbuilt = [part for part in parts.values() if part and not part.built]
         policies = [part.dtype_policy for part in unbuilt]
@@ -391,6 +392,13 @@ class STTBlock(GridLayer):
         for part, policy in zip(unbuilt, policies, strict=True):
             part.dtype_policy = policy
         return block
+
+
+def _deserialized(part: Any) -> Any:
+    """A part from its config, or as it is."""
+    if isinstance(part, dict):
+        return keras.saving.deserialize_keras_object(part)
+    return part
 
 
 def _serialized(part: keras.layers.Layer | None) -> Any:

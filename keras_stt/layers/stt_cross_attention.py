@@ -157,6 +157,7 @@ class STTCrossAttention(ContextReader):
         inputs_mask: Tensor | None = None,
         return_attention_scores: bool = False,
     ) -> Any:
+        arguments.check_sizes("context", context, self._context_sizes, self.name)
         output = keras.KerasTensor(inputs.shape, dtype=self.compute_dtype)
         if not return_attention_scores:
             return output

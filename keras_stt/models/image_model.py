@@ -66,7 +66,9 @@ class ImageModel(CheckedInputs, keras.Model):
             inputs: The inputs.
         """
         super().check_inputs(name, inputs)
-        arguments.check_sizes(name, inputs, self.input_shape, self.name)
+        if isinstance(self.input_shape, tuple) and len(self.input_shape) == 4:
+            sizes = (None, *self.input_shape[1:3], None)
+            arguments.check_sizes(name, inputs, sizes, self.name)
 
     def call(self, inputs: Tensor, training: Any = None, mask: Any = None) -> Tensor:
         """Calls the network with images in [0, 1]."""
@@ -74,7 +76,7 @@ class ImageModel(CheckedInputs, keras.Model):
             raise ValueError(
                 "`mask` has no meaning for a model of images, whose stem mixes pixels: "
                 "mask the grid, in a model of your own blocks, or leave it out. "
-                f"Received: mask of shape {tuple(keras.tree.flatten(mask)[0].shape)}"
+                f"Received: mask={mask}"
             )
         inputs = keras.tree.map_structure(in_unit_range, inputs)
         return super().call(inputs, training=training, mask=mask)

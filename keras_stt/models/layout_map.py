@@ -1,4 +1,4 @@
-"""How weights are spread over devices."""
+"""How weights are split over devices."""
 
 from __future__ import annotations
 
@@ -11,24 +11,28 @@ from keras_stt.export import export
 def layout_map(
     device_mesh: keras.distribution.DeviceMesh, axis: str = "model"
 ) -> keras.distribution.LayoutMap:
-    """A layout for `keras.distribution.ModelParallel`: wide weights are split.
+    """A layout for `keras.distribution.ModelParallel` that splits the wide weights.
 
     Each device has some of the heads of `STT` and `MultiHeadAttention` (columns of the
-    value projection, rows of the output projection), and some hidden units of the MLP
-    in `STTBlock`. Between the two products of a pair nothing is exchanged. All other
-    weights, those of `DepthwiseSTT` and of the synthesizers among them, are small, and
-    every device has them.
+    projections of query, key and value, rows of the output projection), and some hidden
+    units of the MLP in `STTBlock`. Within a pair of products nothing is exchanged. All
+    other weights, such as those of `DepthwiseSTT`, are small, and every device has a
+    copy.
 
-    The layers are found by the paths of their weights: those of `keras_stt` under any
-    name, Keras's own `MultiHeadAttention` only in the layers of `keras_stt.mixers`.
+    Weights are found by the end of their path: `query`, `key`, `value`,
+    `attention_output`, `expand` and `project` are the names of the sublayers, whatever
+    the layers themselves are called.
 
     Args:
-        device_mesh: The devices. Heads and hidden units are multiples of its size along
-            `axis`.
+        device_mesh: The devices. Numbers of heads and hidden units must be multiples of
+            its size along `axis`.
         axis: Its axis over which weights are split. Defaults to `"model"`.
 
     Returns:
-        A `keras.distribution.LayoutMap`, to which more layouts can be added.
+        A `keras.distribution.LayoutMap`, to which you can add layouts.
+
+    Raises:
+        ValueError: If the mesh has no such axis.
 
     Example:
 
@@ -52,17 +56,9 @@ def layout_map(
             f"{', '.join(device_mesh.axis_names)}. Received: axis={axis!r}"
         )
     layouts = keras.distribution.LayoutMap(device_mesh)
-    # In the mixers, Keras's MultiHeadAttention is called attention, or attention_1, …,
-    # and has one axis for the heads and one for their channels.
-    of_keras = r".*/attention(_\d+)?"
-    layouts[rf"{of_keras}/(query|key|value)/kernel"] = (None, axis, None)
-    layouts[rf"{of_keras}/(query|key|value)/bias"] = (axis, None)
-    layouts[rf"{of_keras}/attention_output/kernel"] = (axis, None, None)
-    ours = rf"(?!{of_keras}/).*"
-    layouts[rf"{ours}/value/kernel"] = (None, axis)
-    layouts[rf"{ours}/value/bias"] = (axis,)
-    layouts[rf"{ours}/attention_output/kernel"] = (axis, None)
-    layouts[r".*/expand/kernel"] = (None, axis)
-    layouts[r".*/expand/bias"] = (axis,)
-    layouts[r".*/project/kernel"] = (axis, None)
+    # Short enough for STT and MultiHeadAttention, which has the channels of a head on a
+    # further axis.
+    layouts[r".*/(query|key|value|expand)/kernel"] = (None, axis)
+    layouts[r".*/(query|key|value|expand)/bias"] = (axis,)
+    layouts[r".*/(attention_output|project)/kernel"] = (axis,)
     return layouts

@@ -27,12 +27,21 @@ def resize_axes(tensor: Tensor, sizes: Mapping[int, int]) -> Tensor:
     Returns:
         Tensor of the new sizes.
 
+    Raises:
+        ValueError: If there is no such axis, or a size is no positive integer.
+
     Example:
 
     >>> np.asarray(keras_stt.ops.resize_axes(np.ones((2, 3)), {1: 4}))
     array([[1., 1., 1., 1.], [1., 1., 1., 1.]])
     """
+    rank = len(tensor.shape)
     for axis, size in sizes.items():
+        if not -rank <= axis < rank or not isinstance(size, int) or size < 1:
+            raise ValueError(
+                f"`sizes` must map axes of a tensor of rank {rank} to positive "
+                f"integers. Received: sizes={dict(sizes)}"
+            )
         if tensor.shape[axis] != size:
             tensor = mode_product(tensor, _matrix(tensor.shape[axis], size), axis)
     return tensor

@@ -1,17 +1,23 @@
-"""Copies of functional models in which some layers are others."""
+"""Copies of models, with the weights of the originals."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import keras
 from keras import ops
 
+from keras_stt import ops as stt_ops
+from keras_stt.composite import Composite, SizedWeight, sublayers
+from keras_stt.export import export
 from keras_stt.typing import Layer
 
-Clone = Callable[[Layer], Layer]
-Call = Callable[..., Any]
+
+@export
+class SizeError(ValueError):
+    """A model has weights of the size of its input that cannot be interpolated."""
 
 
 def copy_of(layer: Layer) -> Layer:
@@ -19,75 +25,146 @@ def copy_of(layer: Layer) -> Layer:
     return type(layer).from_config(layer.get_config())
 
 
+@contextmanager
+def uncompiled(model: keras.Model) -> Iterator[None]:
+    """Has Keras clone a model without compiling the copy.
+
+    It would fail for a loss or metric that is not registered.
+    """
+    compiled = [each for each in (model, *_models_in(model)) if each.compiled]
+    for each in compiled:
+        each.compiled = False
+    try:
+        yield
+    finally:
+        for each in compiled:
+            each.compiled = True
+
+
+def _models_in(model: keras.Model) -> Iterator[keras.Model]:
+    for layer in model.layers:
+        if isinstance(layer, keras.Model):
+            yield layer
+            yield from _models_in(layer)
+
+
+def check_functional(model: Any, inputs: str = "") -> None:
+    """Raises a `ValueError` unless a model is functional or Sequential, and built."""
+    functional = isinstance(model, keras.Model) and model.built
+    if not functional or not hasattr(model, "inputs"):
+        raise ValueError(
+            f"`model` must be a functional or Sequential model that is built{inputs}. "
+            f"Received: model={model!r}"
+        )
+
+
 def copy_model(
-    model: keras.Model, clone: Clone, call: Call
+    model: keras.Model, clone: Callable[[Layer], Layer], call: Callable[..., Any]
 ) -> tuple[keras.Model, list[tuple[Layer, Layer]]]:
     """Copies a functional or Sequential model, and the models in it, layer by layer.
 
     Args:
         model: The model.
-        clone: Makes the copy of a layer, without weights.
-        call: Calls a copy, with the layer that it is a copy of, itself, and the
-            arguments. (In a Sequential model, all copies are just called.)
+        clone: Makes the copy of a layer, without its weights.
+        call: Calls a copy, or the copy of a model in the model, with the layer that it
+            is a copy of (or the copy again), itself, and the arguments. In a Sequential
+            model, all copies are just called.
 
     Returns:
         The new model, and pairs of a layer and its copy; a model in the model is
         not among them, but its layers are.
     """
-    if not isinstance(model, keras.Sequential) and not hasattr(model, "inputs"):
-        raise ValueError(
-            "`model` must be a functional or Sequential model. "
-            f"Received: model={model!r}"
-        )
     pairs: list[tuple[Layer, Layer]] = []
+    originals: dict[int, Layer] = {}
 
     def cloned(layer: Layer) -> Layer:
-        pairs.append((layer, clone(layer)))
-        return pairs[-1][1]
+        copy = clone(layer)
+        pairs.append((layer, copy))
+        originals[id(copy)] = layer
+        return copy
 
     def called(layer: Layer, *args: Any, **kwargs: Any) -> Any:
-        for original, copy in pairs:
-            if copy is layer:
-                return call(original, copy, *args, **kwargs)
-        return layer(*args, **kwargs)  # A model.
+        return call(originals.get(id(layer), layer), layer, *args, **kwargs)
 
-    new_model = keras.models.clone_model(
-        model,
-        clone_function=cloned,
-        # Keras knows none for Sequential models.
-        call_function=None if isinstance(model, keras.Sequential) else called,
-        recursive=True,
-    )
+    with uncompiled(model):
+        new_model = keras.models.clone_model(
+            model,
+            clone_function=cloned,
+            # Keras knows none for Sequential models.
+            call_function=None if isinstance(model, keras.Sequential) else called,
+            recursive=True,
+        )
     # Operations on tensors, such as `+`, are among what Keras copies.
     return new_model, [
         pair for pair in pairs if isinstance(pair[0], keras.layers.Layer)
     ]
 
 
-def copy_weights(
-    source: Layer, target: Layer, but: tuple[Layer, Layer] | None = None
-) -> None:
-    """Gives a layer the values of another one's variables.
+def copy_state(source: Layer, target: Layer, exclude: Sequence[Layer] = ()) -> None:
+    """Gives a layer or model the weights of another one, and what is frozen of it.
 
     Args:
-        source: The layer whose values are taken.
-        target: The layer that gets them.
-        but: A part of each, whose variables are left out.
+        source: The layer whose weights are taken.
+        target: A layer of the same config, which may be built for another size: then
+            the weights that are tied to the size are interpolated.
+        exclude: Parts of both that are left out.
 
     Raises:
-        ValueError: If the two have not the same variables.
+        ValueError: If the two have not the same weights.
+        SizeError: If weights of another size cannot be interpolated.
     """
-    leave = {id(v) for part in but or () for v in part.variables}
+    skipped = {id(v) for part in exclude for v in part.variables}
     old, new = (
-        [variable for variable in layer.variables if id(variable) not in leave]
+        [variable for variable in layer.variables if id(variable) not in skipped]
         for layer in (source, target)
     )
-    if [v.shape for v in old] != [v.shape for v in new]:
+    if len(old) != len(new):
         raise ValueError(
             "`model` must have the weights that its layers are made with: quantise a "
-            f"model, or enable LoRA, afterwards. Received: {source.name} with weights "
-            f"of shapes {[v.shape for v in old]}, not {[v.shape for v in new]}"
+            f"model, or enable LoRA, afterwards. Received: {source.name} with "
+            f"{len(old)} variables, where a copy has {len(new)}"
         )
+    sized = zip(_sized_weights(source), _sized_weights(target), strict=False)
+    interpolated = {id(target.variable): (source, target) for source, target in sized}
     for variable, other in zip(old, new, strict=True):
         # A copy: on JAX, a model's prediction frees the arrays that it was given.
-        other.assign(ops.convert_to_numpy(variable.value))
+        value = ops.convert_to_numpy(variable.value)
+        if id(other) in interpolated:
+            value = _interpolated(value, *interpolated[id(other)])
+        elif variable.shape != other.shape:
+            raise SizeError(
+                "`model` has size-dependent weights that cannot be interpolated: "
+                f"{variable.path} has the shape {tuple(variable.shape)} and would need "
+                f"{tuple(other.shape)}. Received: {source.name}"
+            )
+        other.assign(value)
+    _copy_trainable(source, target, exclude)
+    for variable, other in zip(old, new, strict=True):
+        if other.trainable != variable.trainable:
+            other.trainable = variable.trainable
+
+
+def _copy_trainable(source: Layer, target: Layer, exclude: Sequence[Layer]) -> None:
+    """Freezes what is frozen of a layer; from the top, since it is passed down."""
+    if source in exclude:
+        return
+    # What is new can be trained, which a frozen layer around it would prevent.
+    new = any(part in exclude for part in sublayers(source))
+    target.trainable = source.trainable or new
+    for part, other in zip(sublayers(source), sublayers(target), strict=False):
+        _copy_trainable(part, other, exclude)
+
+
+def _sized_weights(layer: Layer) -> Iterator[SizedWeight]:
+    """The weights below a layer that are tied to the size of its input."""
+    if isinstance(layer, Composite):
+        yield from layer.sized_weights()
+    for part in sublayers(layer):
+        yield from _sized_weights(part)
+
+
+def _interpolated(value: Any, source: SizedWeight, target: SizedWeight) -> Any:
+    """The value of a weight, for another size."""
+    sizes = {axis: target.shape[axis] for axis in target.axes}
+    value = stt_ops.resize_axes(ops.reshape(value, source.shape), sizes)
+    return ops.reshape(value, target.variable.shape)

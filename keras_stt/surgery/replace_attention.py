@@ -1,8 +1,9 @@
-"""STT in the place of MultiHeadAttention in a trained model."""
+"""STT in place of MultiHeadAttention in a trained model."""
 
 from __future__ import annotations
 
 import inspect
+import warnings
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -11,11 +12,16 @@ import numpy as np
 from keras import ops
 
 from keras_stt import inspection
-from keras_stt.composite import parts
+from keras_stt.composite import sublayers
 from keras_stt.export import export
 from keras_stt.layers import STT, STTBlock
 from keras_stt.mixers import GridAttention, SelfAttention
-from keras_stt.surgery.copies import copy_model, copy_of, copy_weights
+from keras_stt.surgery.copies import (
+    check_functional,
+    copy_model,
+    copy_of,
+    copy_state,
+)
 from keras_stt.typing import Layer
 
 _MHA = keras.layers.MultiHeadAttention
@@ -23,7 +29,7 @@ _MHA = keras.layers.MultiHeadAttention
 #: The smallest weight whose logarithm becomes a logit.
 _SMALLEST = 1e-6
 
-#: Images per call where maps are averaged.
+#: Inputs per call where maps are averaged.
 _BATCH = 16
 
 
@@ -33,34 +39,34 @@ def replace_attention(
     mixer: Layer | Callable[[], Layer] | None = None,
     inputs: Any = None,
 ) -> keras.Model:
-    """Puts STT in the place of the self-attention of a trained model.
+    """Replaces the self-attention of a trained model with STT.
 
     Every `keras.layers.MultiHeadAttention` of the model that is called with one tensor
-    as query and value is replaced, and the attention of every `STTBlock`; all other
-    weights are kept. Cross-attention stays. So does attention inside other layers than
-    `STTBlock`, whose code calls it.
+    as query and value is replaced, and the full attention of every `STTBlock`
+    (`SelfAttention`, `GridAttention`); all other weights are kept. Cross-attention
+    stays. So does attention inside other layers, whose code calls it.
 
-    By default, a layer `STT` with learned logits takes the place: with the heads of the
-    attention, and its value and output projections. With `inputs`, its weights `A_m` of
-    each mode start as the attention's mean over them: of the Kronecker products `A_1 ⊗
-    … ⊗ A_M`, the one nearest in Kullback-Leibler divergence to the mean attention map
-    of each head, whose rows are its marginals. Where the maps are the same for all
-    images and are such a product, the model computes the same as before. Else accuracy
-    drops, since what compared positions compares none any more; train it on for some
-    epochs.
+    By default, an `STT` with learned logits takes over the heads of the attention and
+    its value and output projections. With `inputs`, its weights `A_m` of each mode
+    start as the attention's mean over them: of the Kronecker products `A_1 ⊗ … ⊗ A_M`,
+    the nearest in Kullback-Leibler divergence to each head's mean attention map, whose
+    rows are its marginals. Where the maps are such a product and the same for all
+    inputs, the model computes the same as before. Otherwise accuracy drops, since
+    nothing compares positions any more: fine-tune the model.
 
     Args:
-        model: A functional or Sequential model, such as an `image_classifier` with the
-            mixer `"mha"`. It stays as it is.
-        mixer: What takes the place: a layer as a template, of which each attention gets
-            a copy, or a function that makes a layer. It is called with the attention's
-            input, and a causal mask where there is one. Defaults to `None`: `STT`, as
-            described.
-        inputs: Some dozens of inputs of the model, for the start of the default mixer.
-            Defaults to `None`: it has the start of a new layer.
+        model: A functional or `Sequential` model, such as an `image_classifier` with
+            the mixer `"mha"`. It is left unchanged.
+        mixer: What to put in place of the attention: a layer as a template, or a
+            function that makes a layer. It gets the attention's name, is called with
+            its input, and with `use_causal_mask` where that is. Defaults to `None`:
+            `STT`, as described.
+        inputs: Some dozens of inputs of the model, without padding, for the start of
+            the default mixer. Defaults to `None`: the logits start as in a new layer.
 
     Returns:
-        A new model. It is compiled if `model` is, with an optimizer that starts anew.
+        A new model, not compiled. Layers that are frozen in `model` are frozen in it;
+        the new ones are not.
 
     Raises:
         ValueError: If there is no such attention, or it is called in a way that STT has
@@ -74,45 +80,65 @@ def replace_attention(
     >>> [type(faster.get_layer(f"block_{i}").mixer).__name__ for i in range(2)]
     ['STT', 'STT']
     """
-    found: dict[int, tuple[Layer, Layer]] = {}
+    check_functional(model)
+    if inputs is not None and (mixer is not None or not _count(inputs)):
+        raise ValueError(
+            "`inputs` must be arrays of at least one input, and go with the default "
+            "mixer: any other has a start of its own. "
+            f"Received: {_count(inputs)} inputs, mixer={mixer}"
+        )
+    replaced: dict[int, tuple[Layer, Layer]] = {}
+    crossed: set[int] = set()
 
     def clone(layer: Layer) -> Layer:
         if not _has_attention(layer):
             return copy_of(layer)
-        new = keras.saving.serialize_keras_object(_made(mixer, layer.mixer))
-        return STTBlock.from_config({**layer.get_config(), "mixer": new})
+        new = _new_mixer(mixer, layer.mixer)
+        return type(layer).from_config({**layer.get_config(), "mixer": new})
 
     def call(original: Layer, copy: Layer, *args: Any, **kwargs: Any) -> Any:
         if not isinstance(original, _MHA):
             return copy(*args, **kwargs)
         given = inspect.signature(original.call).bind(*args, **kwargs).arguments
-        query = given.pop("query")
-        if any(given.pop(name, query) is not query for name in ("value", "key")):
+        query, *others = (given.pop(name, None) for name in ("query", "value", "key"))
+        if any(other is not None and other is not query for other in others):
+            crossed.add(id(original))
             return copy(*args, **kwargs)
         options = _call_options(original, given)
-        if id(original) not in found:
-            found[id(original)] = original, _made(mixer, original)
-        return found[id(original)][1](query, **options)
+        if id(original) not in replaced:
+            replaced[id(original)] = original, _new_mixer(mixer, original)
+        return replaced[id(original)][1](query, **options)
 
-    new_model, copies = copy_model(model, clone, call)
-    for original, copy in copies:
+    new_model, pairs = copy_model(model, clone, call)
+    for original, copy in pairs:
+        if id(original) in replaced and id(original) in crossed:
+            raise ValueError(
+                "`model` must not call one MultiHeadAttention as self-attention and as "
+                f"cross-attention. Received: {original.name}, which it calls as both"
+            )
         if _has_attention(original):
-            found[id(original.mixer)] = original.mixer, copy.mixer
-            copy_weights(original, copy, but=(original.mixer, copy.mixer))
-        elif id(original) not in found:
-            copy_weights(original, copy)
-    if not found:
+            replaced[id(original.mixer)] = original.mixer, copy.mixer
+            copy_state(original, copy, exclude=(original.mixer, copy.mixer))
+        elif id(original) not in replaced:
+            copy_state(original, copy)
+    if not replaced:
         raise ValueError(
             "`model` must have a MultiHeadAttention that is called with one tensor as "
-            "query and value, or an STTBlock with attention. "
+            "query and value, or an STTBlock with full attention. "
             f"Received: model={model!r}"
         )
     if mixer is None:
-        for attention, stt in found.values():
+        for attention, stt in replaced.values():
             _copy_projections(attention, stt)
         if inputs is not None:
-            _fit_weights(model, [*found.values()], inputs)
+            _fit_weights(model, [*replaced.values()], inputs)
     return new_model
+
+
+def _count(inputs: Any) -> int:
+    """The number of inputs; 0 for what are none."""
+    first = keras.tree.flatten(inputs)[0]
+    return len(first) if hasattr(first, "shape") else 0
 
 
 def _has_attention(layer: Layer) -> bool:
@@ -121,8 +147,8 @@ def _has_attention(layer: Layer) -> bool:
     )
 
 
-def _made(mixer: Any, attention: Layer) -> Layer:
-    """What takes the place of an attention, and its name."""
+def _new_mixer(mixer: Any, attention: Layer) -> Layer:
+    """What replaces an attention, and has its name."""
     if mixer is None:
         return _stt(attention)
     layer = mixer
@@ -138,8 +164,7 @@ def _made(mixer: Any, attention: Layer) -> Layer:
 
 def _stt(attention: Layer) -> STT:
     """An STT with the sizes of an attention."""
-    inner = _inner(attention)
-    config = inner.get_config()
+    config = _inner(attention).get_config()
     if config.get("use_gate"):
         raise ValueError(
             "`model` must have attention without a gate, which STT has no form for: "
@@ -149,14 +174,14 @@ def _stt(attention: Layer) -> STT:
         *("num_heads", "value_dim", "dropout", "use_bias", "seed"),
         *("kernel_initializer", "kernel_regularizer", "kernel_constraint"),
         *("bias_initializer", "bias_regularizer", "bias_constraint"),
+        *("activity_regularizer", "output_shape"),
     )
-    outer = attention is inner
+    # That of a mixer are all axes, which are the default.
+    axes = config["attention_axes"] if attention is _inner(attention) else None
     return STT(
         **{name: config[name] for name in same},
         synthesizer="random",
-        output_shape=config["output_shape"],
-        attention_axes=config["attention_axes"] if outer else None,
-        data_format=None if outer else attention.data_format,
+        attention_axes=axes,
         name=attention.name,
         dtype=attention.dtype_policy,
     )
@@ -168,18 +193,20 @@ def _inner(attention: Layer) -> keras.layers.MultiHeadAttention:
 
 
 def _call_options(attention: Layer, given: dict[str, Any]) -> dict[str, Any]:
-    """The call arguments of an attention as those of what takes its place."""
-    options = {}
-    for name, value in given.items():
-        if name == "use_causal_mask" and value:
-            options[name] = value
-        elif name != "training" and value is not None and value is not False:
+    """The call arguments of an attention as those of what replaces it."""
+    given = {
+        name: value
+        for name, value in given.items()
+        if value is not None and (value is not False or name == "training")
+    }
+    for name in given:
+        if name not in ("use_causal_mask", "training"):
             raise ValueError(
                 f"`{name}` of {attention.name} has no counterpart in STT, so that it "
                 "cannot be replaced. (A mask that comes with the input, from Embedding "
                 f"or Masking, can.) Received: a model that calls it with {name}"
             )
-    return options
+    return given
 
 
 def _copy_projections(attention: Layer, stt: STT) -> None:
@@ -189,8 +216,15 @@ def _copy_projections(attention: Layer, stt: STT) -> None:
         (inner.value_dense, stt.value_dense),
         (inner.output_dense, stt.output_dense),
     ):
-        for old, new in zip(source.weights, target.weights, strict=True):
-            new.assign(np.reshape(ops.convert_to_numpy(old.value), new.shape))
+        old, new = source.weights, target.weights
+        if [np.prod(w.shape) for w in old] != [np.prod(w.shape) for w in new]:
+            raise ValueError(
+                "`model` must have attention that is neither quantised nor adapted: "
+                "quantise a model, or enable LoRA, afterwards. Received: "
+                f"{attention.name} with {[w.path for w in old]}"
+            )
+        for weight, other in zip(old, new, strict=True):
+            other.assign(np.reshape(ops.convert_to_numpy(weight.value), other.shape))
 
 
 def _fit_weights(
@@ -205,16 +239,21 @@ def _fit_weights(
                 f"{_inner(attention).attention_axes}"
             )
     totals: dict[str, Any] = {}
-    count = len(keras.tree.flatten(inputs)[0])
-    for start in range(0, count, _BATCH):
+    for start in range(0, _count(inputs), _BATCH):
         batch = keras.tree.map_structure(
             lambda values: values[start : start + _BATCH],  # noqa: B023
             inputs,
         )
-        for maps in inspection.attention_maps(model, batch):
+        with warnings.catch_warnings():
+            # Of layers without maps, which are none of those that are replaced.
+            warnings.simplefilter("ignore")
+            found = inspection.attention_maps(model, batch)
+        for maps in found:
             total = np.sum(maps.scores, axis=0, dtype="float64")
             totals[maps.name] = totals.get(maps.name, 0) + total
-    names = {id(layer): path for path, layer in _paths(model)}
+    names: dict[int, str] = {}
+    for path, layer in _paths(model):
+        names.setdefault(id(layer), path)
     for attention, stt in pairs:
         name = names[id(attention)]
         if name not in totals:
@@ -236,12 +275,14 @@ def _marginals(total: np.ndarray) -> Iterator[np.ndarray]:
         others = [m for m in range(modes) if m != mode]
         axes = (*(1 + m for m in others), *(1 + modes + m for m in others))
         weights = total.sum(axis=axes)
-        yield weights / weights.sum(axis=-1, keepdims=True)
+        mass = weights.sum(axis=-1, keepdims=True)
+        # A row without weights is one of padding.
+        yield np.where(mass > 0, weights / np.where(mass > 0, mass, 1), 1)
 
 
 def _paths(layer: Layer, path: str = "") -> Iterator[tuple[str, Layer]]:
     """All layers below a layer, with the names on the way to each."""
-    for part in parts(layer):
+    for part in sublayers(layer):
         below = f"{path}/{part.name}".lstrip("/")
         yield below, part
         yield from _paths(part, below)

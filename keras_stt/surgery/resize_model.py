@@ -2,43 +2,42 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import keras
-from keras import ops
 
-from keras_stt import ops as stt_ops
-from keras_stt.composite import Composite, SizedWeight, parts
 from keras_stt.export import export
 from keras_stt.models import ImageCaptioner
-from keras_stt.typing import Shape
+from keras_stt.surgery.copies import check_functional, copy_of, copy_state, uncompiled
+from keras_stt.typing import Layer, Shape
 
 
 @export
 def resize_model(model: keras.Model, input_shape: Shape) -> keras.Model:
-    """Makes a trained model anew for inputs of another size, with its weights.
+    """Rebuilds a trained model for another input size, keeping its weights.
 
     Weights that are tied to the size are interpolated: position embeddings, and the
-    logits of synthesizers such as `Dense` and `Random`, which thus attend to the same
-    part of the image as before. All others are copied. `Gaussian` has none that are
-    tied: its widths stay what they are in positions, as in a convolution.
+    logits of the synthesizers `Dense`, `Random` and `FactorizedRandom`, which then
+    attend to the same parts of the image as before. All others are copied. `Gaussian`
+    has none that are tied: its widths keep their number of positions, as a
+    convolution's do.
 
-    Accuracy drops where the new size is far from the old one; a short fine-tuning at
-    the new size brings it back.
+    Accuracy drops where the new size is far from the old one; short fine-tuning at the
+    new size brings it back.
 
     Args:
         model: A functional or `Sequential` model with one input, such as an
-            `image_classifier`, or an `ImageCaptioner`. It stays as it is.
-        input_shape: The new shape of an input, without the batch: `(height, width,
-            channels)`.
+            `image_classifier`, or an `ImageCaptioner`. It is left unchanged.
+        input_shape: The new shape of an input, without the batch, such as `(height,
+            width, channels)`. The channels stay.
 
     Returns:
-        A new model. It is compiled if `model` is, with an optimizer that starts anew.
+        A new model, not compiled. Layers that are frozen in `model` are frozen in it.
 
     Raises:
-        ValueError: If the model cannot be made for that shape, or has weights that are
-            tied to its size and cannot be interpolated, or that were quantised.
+        ValueError: If the model cannot be rebuilt for that shape.
+        SizeError: If it has weights that are tied to its size and cannot be
+            interpolated, such as those of `FactorizedDense`, or of an MLP-Mixer.
 
     Example:
 
@@ -52,86 +51,99 @@ def resize_model(model: keras.Model, input_shape: Shape) -> keras.Model:
           [arXiv 2010.11929](https://arxiv.org/abs/2010.11929), section 3.2:
           interpolated position embeddings.
     """
-    resized = _remade(model, input_shape)
-    sources, targets = model.variables, resized.variables
-    if len(sources) != len(targets):
-        raise ValueError(
-            "`model` must have the weights that its layers are made with: quantise a "
-            "model, or enable LoRA, after it is resized. Received: a model with "
-            f"{len(sources)} variables, and {len(targets)} in the one made anew"
-        )
-    sized = zip(_sized_weights(model), _sized_weights(resized), strict=True)
-    interpolated = {id(target.variable): (old, target) for old, target in sized}
-    for source, target in zip(sources, targets, strict=True):
-        # A copy: on JAX, a model's prediction frees the arrays that it was given.
-        value = ops.convert_to_numpy(source.value)
-        if id(target) in interpolated:
-            value = _interpolated(value, *interpolated[id(target)])
-        elif source.shape != target.shape:
+    if isinstance(model, ImageCaptioner):
+        config = _captioner_config(model, input_shape)
+        resized = type(model).from_config(config)
+    else:
+        check_functional(model, " and has one input, or an ImageCaptioner")
+        structure = _input_of(model)
+        old = keras.tree.flatten(structure)
+        if len(old) != 1:
             raise ValueError(
-                f"`model` has weights of which no others can be made for inputs of "
-                f"shape {tuple(input_shape)}: {source.path} has the shape "
-                f"{tuple(source.shape)}, and would need {tuple(target.shape)}. "
-                f"Received: model={model.name}"
+                "`model` must have one input. Received: "
+                f"model={model!r} with {len(old)} inputs"
             )
-        target.assign(value)
+        (tensor,) = old
+        _check_shape(input_shape, tensor.shape[1:])
+        x = keras.Input(
+            batch_shape=(tensor.shape[0], *input_shape),
+            dtype=tensor.dtype,
+            name=tensor.name,
+        )
+        with uncompiled(model):
+            resized = _rebuilt(model, keras.tree.pack_sequence_as(structure, [x]))
+    copy_state(model, resized)
     return resized
 
 
-def _remade(model: keras.Model, input_shape: Shape) -> keras.Model:
-    """The model for another shape of input, with new weights."""
-    if isinstance(model, ImageCaptioner):
-        return ImageCaptioner.from_config(_captioner_config(model, input_shape))
-    inputs = model.inputs if model.built and hasattr(model, "inputs") else []
-    if len(inputs) != 1:
+def _check_shape(shape: Any, expected: Shape) -> None:
+    """An error for a shape of another rank."""
+    sizes = [*shape] if isinstance(shape, (tuple, list)) else []
+    positive = all(s is None or (isinstance(s, int) and s > 0) for s in sizes)
+    if len(sizes) != len(expected) or not positive:
         raise ValueError(
-            "`model` must be a functional or Sequential model with one input, or an "
-            f"ImageCaptioner. Received: model={model!r}"
+            f"`input_shape` must be a tuple of {len(expected)} positive sizes. "
+            f"Received: input_shape={shape!r}"
         )
-    x = keras.Input(tuple(input_shape), dtype=inputs[0].dtype, name=inputs[0].name)
-    if not isinstance(model, keras.Sequential):
-        tensors = keras.tree.pack_sequence_as(model.input, [x])
-        return keras.models.clone_model(model, tensors, call_function=_call)
-    values = x
-
-    def made(layer: keras.layers.Layer) -> keras.layers.Layer:
-        nonlocal values
-        layer = _for(values, type(layer).from_config(layer.get_config()))
-        values = layer(values)
-        return layer
-
-    return keras.models.clone_model(model, x, clone_function=made)
 
 
-def _captioner_config(model: ImageCaptioner, image_shape: Shape) -> dict[str, Any]:
+def _captioner_config(model: ImageCaptioner, image_shape: Any) -> dict[str, Any]:
     """The config for another shape of images, with cells of as many pixels."""
     config = model.get_config()
-    sizes = zip(image_shape, config["image_shape"], config["grid"], strict=False)
-    grid = tuple(new // (old // cells) for new, old, cells in sizes)
-    return {**config, "image_shape": image_shape, "grid": grid}
+    _check_shape(image_shape, config["image_shape"])
+    cells = [
+        n // g for n, g in zip(config["image_shape"], config["grid"], strict=False)
+    ]
+    if any(size % cell for size, cell in zip(image_shape, cells, strict=False)):
+        raise ValueError(
+            "`input_shape` must have a height and width that are multiples of a cell "
+            f"of the grid, {cells[0]}×{cells[1]} pixels. "
+            f"Received: input_shape={tuple(image_shape)}"
+        )
+    grid = tuple(n // cell for n, cell in zip(image_shape, cells, strict=False))
+    return {**config, "image_shape": tuple(image_shape), "grid": grid}
 
 
-def _call(layer: keras.layers.Layer, *args: Any, **kwargs: Any) -> Any:
-    return _for(args[0], layer)(*args, **kwargs)
+def _rebuilt(model: keras.Model, inputs: Any) -> keras.Model:
+    """The layers of a model once more, built for other inputs."""
+    if isinstance(model, keras.Sequential):
+        values = inputs
+
+        def built(layer: Layer) -> Layer:
+            nonlocal values
+            layer = copy_of(layer)
+            if isinstance(layer, keras.Model):
+                layer = _rebuilt(layer, _inputs_like(layer, values))
+            values = layer(values)
+            return layer
+
+        return keras.models.clone_model(model, inputs, clone_function=built)
+    rebuilt: dict[int, keras.Model] = {}
+
+    def called(layer: Layer, *args: Any, **kwargs: Any) -> Any:
+        if not isinstance(layer, keras.Model):
+            return layer(*args, **kwargs)
+        if id(layer) not in rebuilt:
+            values = args[0] if args else kwargs["inputs"]
+            rebuilt[id(layer)] = _rebuilt(layer, _inputs_like(layer, values))
+        return rebuilt[id(layer)](*args, **kwargs)
+
+    return keras.models.clone_model(model, inputs, call_function=called)
 
 
-def _for(inputs: Any, layer: keras.layers.Layer) -> keras.layers.Layer:
-    """A new layer; a model among the layers once more, for the shape of its input."""
-    if not isinstance(layer, keras.Model):
-        return layer
-    return _remade(layer, inputs.shape[1:])
+def _input_of(model: keras.Model) -> Any:
+    """The inputs of a model, in the structure that it is called with."""
+    if isinstance(model, keras.Sequential):
+        return model.inputs[0]
+    return model.input
 
 
-def _sized_weights(layer: keras.layers.Layer) -> Iterator[SizedWeight]:
-    """The weights below a layer that are tied to the size of its input."""
-    if isinstance(layer, Composite):
-        yield from layer.sized_weights()
-    for part in parts(layer):
-        yield from _sized_weights(part)
-
-
-def _interpolated(value: Any, source: SizedWeight, target: SizedWeight) -> Any:
-    """The value of a weight, for another size."""
-    sizes = {axis: target.shape[axis] for axis in target.axes}
-    value = stt_ops.resize_axes(ops.reshape(value, source.shape), sizes)
-    return ops.reshape(value, target.variable.shape)
+def _inputs_like(model: keras.Model, values: Any) -> Any:
+    """New inputs of a model in the model, in the shapes of what it is called with."""
+    return keras.tree.map_structure(
+        lambda old, value: keras.Input(
+            batch_shape=value.shape, dtype=old.dtype, name=old.name
+        ),
+        _input_of(model),
+        values,
+    )

@@ -9,7 +9,6 @@ import keras
 from keras import ops
 
 from keras_stt import arguments
-from keras_stt.composite import SizedWeight, sized_columns
 from keras_stt.export import export
 from keras_stt.synthesizers.synthesizer import Synthesizer
 from keras_stt.typing import Shape, Tensor
@@ -87,12 +86,6 @@ class FactorizedDense(Synthesizer):
         )
         logits = ops.reshape(repeated * tiled, (-1, size, heads, size))
         return ops.transpose(logits, (0, 2, 1, 3))  # (B, h, n, n)
-
-    def sized_weights(self) -> list[SizedWeight]:
-        return [
-            *sized_columns(self.repeated_dense, self.num_heads),
-            *sized_columns(self.tiled_dense, self.num_heads),
-        ]
 
     def multiply_adds(self, input_shape: Shape) -> int:
         size, channels = input_shape[self.axis], input_shape[-1]

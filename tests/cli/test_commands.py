@@ -287,7 +287,7 @@ def test_another_backend_restarts_the_command(monkeypatch):
     assert started == [(call, other)]
 
 
-@pytest.mark.skipif(keras.backend.backend() != "jax", reason="of JAX alone")
+@pytest.mark.skipif(keras.backend.backend() != "jax", reason="on JAX only")
 def test_a_comparison_spread_over_devices_trains_the_same(tmp_path, scenes_dir):
     command = [sys.executable, "-m", "keras_stt", "compare", "classify", *TINY, *SMALL]
     # The last of the test images do not fill the devices.
@@ -307,10 +307,24 @@ def test_a_comparison_spread_over_devices_trains_the_same(tmp_path, scenes_dir):
         np.testing.assert_allclose(states[0][name], states[1][name], atol=1e-4)
 
 
+@pytest.mark.skipif(keras.backend.backend() != "jax", reason="on JAX only")
+def test_a_batch_is_split_over_all_devices(monkeypatch, capsys, tmp_path, scenes_dir):
+    devices, chosen = ["cpu:0"], []
+    monkeypatch.setattr(keras.distribution, "list_devices", lambda: devices)
+    monkeypatch.setattr(keras.distribution, "DataParallel", lambda: "data")
+    monkeypatch.setattr(keras.distribution, "set_distribution", chosen.append)
+    options = ["--data-dir", scenes_dir, "--distribute", "data", *TINY, *SMALL]
+    assert run(*options, "--output", tmp_path) == 0
+    assert chosen == ["data"]
+    devices *= 3
+    assert run(*options, "--output", tmp_path) == 2
+    assert "3 devices, batch_size=16" in capsys.readouterr().err
+
+
 @pytest.mark.skipif(keras.backend.backend() == "jax", reason="possible on JAX")
 def test_distribution_on_another_backend_is_an_error(capsys, scenes_dir):
     assert run("--data-dir", scenes_dir, "--distribute", "data", *TINY) == 2
-    assert "is on JAX alone" in capsys.readouterr().err
+    assert "is on JAX only" in capsys.readouterr().err
 
 
 def test_version_by_module():

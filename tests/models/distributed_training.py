@@ -42,13 +42,17 @@ def distribution():
 def models():
     # TensorFlow's replicas each normalise with the statistics of their own images.
     stem = "patch" if keras.backend.backend() == "tensorflow" else "convolution"
-    for mixer in ("stt-dense", "stt-depthwise-synthesized", "mha"):
-        yield (
-            mixer,
-            keras_stt.models.image_classifier(
-                (8, 8, 3), 4, mixer=mixer, grid=(4, 4), width=8, depth=1, stem=stem
-            ),
+    mixers = {
+        # As Keras's MultiHeadAttention is called in the mixers.
+        "stt-dense": lambda: keras_stt.layers.STT(4, name="attention"),
+        "stt-depthwise": "stt-depthwise-synthesized",
+        "mha": "mha",
+    }
+    for name, mixer in mixers.items():
+        model = keras_stt.models.image_classifier(
+            (8, 8, 3), 4, mixer=mixer, grid=(4, 4), width=8, depth=1, stem=stem
         )
+        yield name, model
     yield "captioner", keras_stt.models.ImageCaptioner(
         (8, 8, 3), ["a", "b"], 4, grid=(4, 4), width=8, encoder_depth=1,
         decoder_depth=1, dropout=0.0, stem=stem,
@@ -96,6 +100,15 @@ def scope():
     return tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"]).scope()
 
 
+def devices_of(model):
+    """The number of devices that a step uses."""
+    if kind == "mirrored":
+        return model.distribute_strategy.num_replicas_in_sync
+    if keras.backend.backend() != "jax":
+        return 1
+    return len(model.trainable_variables[0].value.sharding.device_set)
+
+
 def value_of(weight):
     if others and not weight.value.is_fully_addressable:
         from jax.experimental.multihost_utils import process_allgather
@@ -110,12 +123,18 @@ with scope():
     for name, model in models():
         loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
         model.compile(keras.optimizers.SGD(0.1, momentum=0.9), loss)
+        start = [value_of(weight) for weight in model.trainable_weights]
         losses = [step(model, *batch(name, number)) for number in range(STEPS)]
         found[f"{name}/loss"] = np.array(losses)
         if kind == "model":
             layouts = {v.path: v.value.sharding.spec for v in model.trainable_variables}
             split = sorted(path for path, spec in layouts.items() if "model" in spec)
             found[f"{name}/split"] = np.array(split)
+        moved = zip(start, model.trainable_weights, strict=True)
+        found[f"{name}/moved"] = np.array(
+            [np.abs(value_of(weight) - before).max() for before, weight in moved]
+        )
+        found[f"{name}/devices"] = devices_of(model)
         for weight in model.weights:
             found[f"{name}/{weight.path}"] = value_of(weight)
 np.savez(file, **found)

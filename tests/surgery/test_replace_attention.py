@@ -81,8 +81,7 @@ def test_maps_that_are_products_are_kept(options):
 
 
 @pytest.mark.parametrize("mixer", [SelfAttention, GridAttention])
-@pytest.mark.parametrize("data_format", ["channels_last", "channels_first"])
-def test_attention_of_a_block(mixer, data_format):
+def test_attention_of_a_block(mixer):
     block = STTBlock(mixer(HEADS, KEY, name="mixer"), mlp_ratio=1, name="block")
     model = keras.Sequential([keras.Input((ROWS, COLUMNS, 13)), block])
     randomize(model)
@@ -93,7 +92,7 @@ def test_attention_of_a_block(mixer, data_format):
     model.compile("sgd", "mse")
     images = grid_input()
     replaced = replace_attention(model, inputs=images)
-    assert replaced.compiled
+    assert not replaced.compiled
     assert type(replaced.layers[0].mixer) is STT
     np.testing.assert_allclose(
         array(replaced(images)), array(model(images)), rtol=1e-3, atol=1e-3
@@ -223,6 +222,90 @@ def test_cross_attention_stays_and_attention_that_is_shared_is_replaced_once():
     assert np.isfinite(array(replaced(inputs))).all()
 
 
+def test_padding_does_no_harm():
+    tokens = keras.Input((6,), dtype="int32")
+    embedded = keras.layers.Embedding(9, 8, mask_zero=True)(tokens)
+    attention = keras.layers.MultiHeadAttention(2, 4, name="attention")
+    model = randomize(keras.Model(tokens, attention(embedded, embedded)))
+    texts = np.array([[1, 2, 3, 0, 0, 0], [1, 2, 3, 4, 0, 0]], "int32")
+    replaced = replace_attention(model, inputs=texts)
+    assert np.isfinite(array(replaced(texts))).all()
+    for synthesizer in replaced.get_layer("attention").synthesizers:
+        assert np.isfinite(array(synthesizer.logits)).all()
+
+
+def test_calls_by_name_and_what_goes_with_them():
+    def call(layer, x):
+        return layer(query=x, value=x, key=None, training=True)
+
+    attention = mha(dropout=0.9, activity_regularizer="l2", attention_axes=(1, 2))
+    replaced = replace_attention(functional(attention, call=call))
+    stt = replaced.get_layer("attention")
+    assert type(stt) is STT
+    assert stt.get_config()["activity_regularizer"] is not None
+    images = grid_input()
+    # With dropout, whoever calls the model.
+    assert np.abs(array(replaced(images)) - array(replaced(images))).max() > 1e-3
+
+
+def test_what_is_frozen_stays_frozen_but_for_what_is_new():
+    model = image_classifier((8, 8, 3), 4, mixer="mha", grid=(4, 4), width=8, depth=2)
+    model.trainable = False
+    replaced = replace_attention(model)
+    new = [replaced.get_layer(f"block_{i}").mixer for i in range(2)]
+    trainable = {v.path for v in replaced.trainable_variables}
+    assert trainable == {v.path for layer in new for v in layer.trainable_variables}
+    assert len(trainable) == 2 * 6
+
+
+def test_attention_that_two_models_share():
+    attention = keras.layers.MultiHeadAttention(2, 4, name="attention")
+
+    def around(name):
+        text = keras.Input((5, 8))
+        return keras.Model(text, attention(text, text), name=name)
+
+    text = keras.Input((5, 8))
+    model = keras.Model(text, around("first")(around("second")(text)))
+    randomize(model)
+    texts = normal(4, 5, 8)
+    replaced = replace_attention(model, inputs=texts)
+    assert np.isfinite(array(replaced(texts))).all()
+    assert {type(replaced.get_layer(n).layers[1]) for n in ("first", "second")} == {STT}
+
+
+class LocalBlock(STTBlock):
+    """A block that no one registered."""
+
+
+def test_classes_of_ones_own():
+    class Local(DepthwiseSTT):
+        pass
+
+    block = LocalBlock(SelfAttention(2), name="block")
+    model = keras.Sequential([keras.Input((3, 4, 8)), block])
+    replaced = replace_attention(model, Local())
+    assert type(replaced.layers[0]) is LocalBlock
+    assert type(replaced.layers[0].mixer) is Local
+
+
+def test_one_layer_as_self_and_as_cross_attention_is_an_error():
+    images, context = keras.Input((4, 8)), keras.Input((5, 8))
+    layer = keras.layers.MultiHeadAttention(2, 4, name="both")
+    model = keras.Model([images, context], layer(layer(images, images), context))
+    with pytest.raises(ValueError, match="both"):
+        replace_attention(model)
+
+
+@pytest.mark.parametrize("change", ["lora", "int8"])
+def test_quantised_or_adapted_attention_is_an_error(change):
+    model = functional(mha())
+    dense = model.get_layer("attention").value_dense
+    dense.enable_lora(2) if change == "lora" else dense.quantize("int8")
+    with pytest.raises(ValueError, match="neither quantised nor adapted"):
+        replace_attention(model)
+
+
 def test_a_replaced_model_loads(tmp_path):
     model = functional(mha())
     images = grid_input()
@@ -240,6 +323,18 @@ def test_a_replaced_model_loads(tmp_path):
         (lambda: image_classifier((8, 8, 3), 4, grid=(4, 4)), {}, "must have a Multi"),
         (lambda: functional(mha(use_gate=True)), {}, "use_gate=True"),
         (lambda: functional(mha()), {"mixer": "stt"}, "mixer='stt'"),
+        (lambda: functional(mha()), {"inputs": grid_input()[:0]}, "0 inputs"),
+        (lambda: functional(mha()), {"inputs": "images"}, "0 inputs"),
+        (
+            lambda: functional(mha()),
+            {"inputs": grid_input(), "mixer": DepthwiseSTT()},
+            "go with the default mixer",
+        ),
+        (
+            lambda: keras.Sequential([STTBlock(SelfAttention(2))]),
+            {},
+            "Sequential model that is built",
+        ),
         (
             lambda: functional(mha(attention_axes=(1,))),
             {"inputs": grid_input()},

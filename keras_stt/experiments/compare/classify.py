@@ -20,7 +20,7 @@ from keras_stt.experiments.robustness.attacks import fgsm_accuracy
 from keras_stt.experiments.robustness.noise import noise_accuracy
 from keras_stt.mixers import MIXERS
 from keras_stt.models import image_classifier
-from keras_stt.surgery import resize_model
+from keras_stt.surgery import SizeError, resize_model
 
 
 class ClassifyComparison(Comparison):
@@ -112,7 +112,7 @@ class ClassifyComparison(Comparison):
         shape = (round(scale * height), round(scale * width), channels)
         try:
             return resize_model(model, shape)
-        except ValueError:
+        except SizeError:
             return None
 
     def sizes(self, model: keras.Model, variant: str) -> dict[str, int]:

@@ -88,7 +88,8 @@ FAMILIES = (
         "accuracy_subset",
         ("resolution", "calibration"),
         "Accuracy in % on images that are larger or smaller by a factor, without "
-        "further training; only mixers without weights tied to a size can be tried. "
+        "further training: weights that are tied to the size are interpolated, where a "
+        "mixer allows it. "
         "Calibration error in %, on all test images: the mean distance of confidence "
         "and accuracy in 15 bins; lower is better.",
         "Left: accuracy at other sizes; the size of training is 1. Right: calibration "
