@@ -318,7 +318,8 @@ def test_a_batch_is_split_over_all_devices(monkeypatch, capsys, tmp_path, scenes
     assert chosen == ["data"]
     devices *= 3
     assert run(*options, "--output", tmp_path) == 2
-    assert "3 devices, batch_size=16" in capsys.readouterr().err
+    error = " ".join(capsys.readouterr().err.split())
+    assert "3 devices, --batch-size=16" in error
 
 
 @pytest.mark.skipif(keras.backend.backend() == "jax", reason="possible on JAX")
