@@ -166,6 +166,25 @@ def _resolved(layer: keras.layers.Layer) -> Policy:
     return policy
 
 
+def part_config(part: keras.layers.Layer | None) -> Any:
+    """The config of a layer that another one was given, as part of that one's config.
+
+    Without the shape that it was built for: what builds the outer layer builds the
+    part, and for another shape if it is called with one.
+    """
+    config = keras.saving.serialize_keras_object(part)
+    if config is not None:
+        config.pop("build_config", None)
+    return config
+
+
+def part_from(config: Any) -> Any:
+    """The part of a config, or what is a part already."""
+    if isinstance(config, dict):
+        return keras.saving.deserialize_keras_object(config)
+    return config
+
+
 def sublayers(layer: keras.layers.Layer) -> list[keras.layers.Layer]:
     """The layers that a layer or model consists of, once each."""
     if isinstance(layer, keras.Model):

@@ -9,6 +9,7 @@ import keras
 
 from keras_stt import arguments
 from keras_stt import ops as stt_ops
+from keras_stt.composite import part_config, part_from
 from keras_stt.export import export
 from keras_stt.layers.grid_layer import GridLayer
 from keras_stt.layers.stt import STT
@@ -369,22 +370,20 @@ class STTBlock(GridLayer):
     def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
-            "mixer": _serialized(self.mixer),
+            "mixer": part_config(self.mixer),
             "mlp_ratio": self.mlp_ratio,
             "dropout": self.dropout,
             "stochastic_depth": self.stochastic_depth,
             "activation": keras.activations.serialize(self.activation),
             "epsilon": self.epsilon,
             "seed": self.seed,
-            "cross_attention": _serialized(self.cross_attention),
+            "cross_attention": part_config(self.cross_attention),
             "layer_scale": self.layer_scale,
         }
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> STTBlock:
-        parts = {
-            name: _deserialized(config[name]) for name in ("mixer", "cross_attention")
-        }
+        parts = {name: part_from(config[name]) for name in ("mixer", "cross_attention")}
         unbuilt = [part for part in parts.values() if part and not part.built]
         policies = [part.dtype_policy for part in unbuilt]
         block = cls(**{**config, **parts})
@@ -392,21 +391,3 @@ class STTBlock(GridLayer):
         for part, policy in zip(unbuilt, policies, strict=True):
             part.dtype_policy = policy
         return block
-
-
-def _deserialized(part: Any) -> Any:
-    """A part from its config, or as it is."""
-    if isinstance(part, dict):
-        return keras.saving.deserialize_keras_object(part)
-    return part
-
-
-def _serialized(part: keras.layers.Layer | None) -> Any:
-    """The config of a part, without the shape it was built for.
-
-    The block builds its parts, and one that is made anew may get another shape.
-    """
-    config = keras.saving.serialize_keras_object(part)
-    if config is not None:
-        config.pop("build_config", None)
-    return config

@@ -232,16 +232,6 @@ def test_robustness_is_added_to_a_finished_comparison_and_resumes(
     assert (folder / "corruptions.png").exists()
 
 
-@pytest.mark.parametrize(("mixer", "possible"), [("mlp-mixer", False), ("mha", True)])
-def test_a_mixer_of_one_size_has_no_accuracy_at_others(
-    mixer, possible, tmp_path, scenes_dir
-):
-    comparison = ClassifyComparison(changed(mixers=(mixer,)), tmp_path, scenes_dir)
-    resized = comparison._resized(comparison.build(mixer), 1.5)
-    assert (resized is not None) == possible
-    assert not possible or resized.input_shape == (None, 48, 48, 3)
-
-
 @pytest.mark.backend_free
 def test_search_takes_the_best_validation_accuracy(tmp_path, scenes_dir, monkeypatch):
     settings = changed(
