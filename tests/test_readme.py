@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from keras_stt.experiments.bench import table as bench_table
+from keras_stt.experiments.reports import robustness
 from keras_stt.experiments.reports.files import read_json
 from keras_stt.experiments.reports.results import difference, task_of
 from keras_stt.experiments.reports.table import markdown_table
@@ -19,6 +20,16 @@ RESULTS = sorted(ROOT.glob("docs/results/*/results.json"))
 @pytest.mark.parametrize("path", RESULTS, ids=lambda path: path.parent.name)
 def test_table_beside_the_results_is_made_from_them(path):
     assert markdown_table(read_json(path)) in (path.parent / "README.md").read_text()
+
+
+@pytest.mark.parametrize("family", robustness.FAMILIES, ids=lambda family: family.name)
+def test_tables_of_robustness_are_those_of_the_results(family):
+    folder = ROOT / "docs/results/cifar10_robustness"
+    made = robustness.table(read_json(folder / "results.json"), family)
+    lines = (folder / "README.md").read_text().split(f"## {family.title}\n")[1]
+    rows = [re.findall(r"[\w.-]+", line) for line in lines.splitlines()]
+    for row in made["rows"]:
+        assert [row["name"], *(cell["number"] for cell in row["cells"])] in rows
 
 
 @pytest.mark.parametrize("name", ["cifar10_depthwise", "scenes", "ucm_captions"])
