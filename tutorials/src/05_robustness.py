@@ -445,8 +445,10 @@ plt.show()
 # - Four disturbances are not all. Real cameras also compress, tilt and overexpose.
 # - The attack is made against each model by itself. Whether STT withstands images made against
 #   another model is a different question (question 4).
-# - Weights of STT are tied to the grid. We changed the resolution *in front* of a fixed grid; a
-#   larger grid needs a new layer, or the synthesizer `"dot_product"`, which works at any size.
+# - Weights of STT are tied to the grid. We changed the resolution *in front* of a fixed grid; for
+#   a larger grid, `keras_stt.surgery.resize_model` interpolates them, and the synthesizers
+#   `"gaussian"` and `"dot_product"` work at any size (`docs/results/cifar10_robustness`
+#   measures both).
 #
 # ## Key points
 #
