@@ -27,10 +27,13 @@ from keras_stt.models import image_classifier
 from keras_stt.surgery import insert_layer, replace_attention, resize_model
 
 #: The best peak rates of the comparisons.
-RATES = {"stt-dense": 8e-3, "stt-random": 8e-3, "stt-depthwise": 1.6e-2, "mha": 4e-3}
-
-#: Where the CNN has a grid of 4×4.
-STAGE = "block_4_add"
+RATES = {
+    "stt-dense": 8e-3,
+    "stt-random": 8e-3,
+    "stt-depthwise": 1.6e-2,
+    "mha": 4e-3,
+    "depthwise-conv-5": 1.6e-2,
+}
 
 
 class Surgery:
@@ -121,7 +124,7 @@ class Surgery:
                 f"mha-{name.replace(' ', '-')}", lambda model=changed: model, rate, 1
             )
         _, found["with attention, an epoch more"] = self.trained(
-            "mha-more", lambda: replace_nothing(model), rate, 1
+            "mha-more", lambda: copied(model), rate, 1
         )
         _, found["STT, an epoch from scratch"] = self.trained(
             "stt-random-1",
@@ -132,35 +135,31 @@ class Surgery:
         return found
 
     def insert(self) -> dict[str, float]:
-        """Depthwise STT into MobileNetV2."""
-        model, before = self.trained("cnn", cnn, 4e-3, epochs=6)
-        block = STTBlock(DepthwiseSTT(), mlp_ratio=2, layer_scale=1e-4, name="stt")
-        inserted = insert_layer(model, block, STAGE)
-        found = {"MobileNetV2": before, "with STT": self.measured(inserted)}
-        _, found["MobileNetV2, two epochs more"] = self.trained(
-            "cnn-more", lambda: replace_nothing(model), 2e-3, epochs=2
+        """A block of depthwise STT into a network of convolutions."""
+        rate = RATES["depthwise-conv-5"]
+        model, before = self.trained(
+            "depthwise-conv-5",
+            lambda: self.classifier("depthwise-conv-5"),
+            rate,
+            epochs=6,
         )
-        _, found["with STT, two epochs more"] = self.trained(
-            "cnn-stt", lambda: inserted, 2e-3, epochs=2
+        block = STTBlock(DepthwiseSTT(), mlp_ratio=2, layer_scale=1e-4, name="stt")
+        inserted = insert_layer(model, block, after="block_0")
+        found = {"convolutions": before, "inserted": self.measured(inserted)}
+        _, found["inserted, two epochs more"] = self.trained(
+            "cnn-stt", lambda: inserted, rate / 2, epochs=2
+        )
+        _, found["convolutions, two epochs more"] = self.trained(
+            "cnn-more", lambda: copied(model), rate / 2, epochs=2
         )
         return found
 
 
-def replace_nothing(model: keras.Model) -> keras.Model:
+def copied(model: keras.Model) -> keras.Model:
     """A copy with the same weights."""
     copy = keras.models.clone_model(model)
     copy.set_weights(model.get_weights())
     return copy
-
-
-def cnn() -> keras.Model:
-    """MobileNetV2 for small images: all that its strides leave is used."""
-    image = keras.Input((32, 32, 3))
-    x = keras.layers.Rescaling(2.0, offset=-1.0)(image)
-    backbone = keras.applications.MobileNetV2(
-        (32, 32, 3), alpha=0.35, weights=None, classes=10, classifier_activation=None
-    )
-    return keras.Model(image, backbone(x))
 
 
 def main() -> None:
