@@ -266,13 +266,14 @@ def check_sizes(name: str, tensor: Any, sizes: Shape, layer: str) -> None:
     shape = getattr(tensor, "shape", ())
     if len(shape) != len(sizes):
         return  # Nothing is tied to a size, or Keras has a clear error of its own.
-    pairs = zip(shape, sizes, strict=True)
-    if not all(given is None or size in (None, given) for given, size in pairs):
-        raise ValueError(
-            f"`{name}` must have the shape that {layer} was built for, {sizes}: it has "
-            "weights of that size. For another size, see "
-            f"`keras_stt.surgery.resize_model`. Received: {name}.shape={tuple(shape)}"
-        )
+    for axis, (given, size) in enumerate(zip(shape, sizes, strict=True)):
+        if given is not None and size not in (None, given):
+            raise ValueError(
+                f"`{name}` must have the size {size} along axis {axis}, for which "
+                f"{layer} was built: it has weights of that size. For another size, "
+                "see `keras_stt.surgery.resize_model`. "
+                f"Received: {name}.shape={tuple(shape)}"
+            )
 
 
 def check_known_sizes(shape: Shape) -> None:

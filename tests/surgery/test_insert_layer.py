@@ -69,6 +69,7 @@ def test_the_model_stays_as_it_is_and_the_copy_trains():
     np.testing.assert_allclose(model.predict(IMAGES, verbose=0), before, rtol=1e-5)
 
 
+@pytest.mark.backend_free
 def test_a_network_of_keras_applications(tmp_path):
     backbone = keras.applications.MobileNetV2((32, 32, 3), weights=None, classes=5)
     new = STTBlock(DepthwiseSTT(), layer_scale=0.0, name="stt")

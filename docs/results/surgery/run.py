@@ -179,6 +179,7 @@ def main() -> None:
         parts |= {"replace": surgery.replace, "insert": surgery.insert}
         for name, part in parts.items():
             keras.backend.clear_session()
+            keras.utils.set_random_seed(seed)
             for measure, value in part().items():
                 found.setdefault(name, {}).setdefault(measure, []).append(value)
                 print(f"{name:22} {measure:32} {100 * value:5.1f}", flush=True)
