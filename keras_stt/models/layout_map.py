@@ -34,9 +34,9 @@ def layout_map(
     Raises:
         ValueError: If the mesh has no such axis.
 
-    Example:
+    Example (on JAX, where Keras distributes):
 
-    ```python
+    ```
     import keras
     import keras_stt
 
