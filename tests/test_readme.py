@@ -169,3 +169,30 @@ def test_the_tests_that_a_page_names_are_there():
         sources = "".join(path.read_text() for path in files)
         for test in re.findall(r"`(test_\w+)`", row):
             assert f"def {test}(" in sources, row
+
+
+def test_the_tables_of_surgery_are_those_of_its_results():
+    folder = ROOT / "docs/results/surgery"
+    found = read_json(folder / "validation.json")["validation_accuracy"]
+    page = (folder / "README.md").read_text()
+    for part, measures in found.items():
+        numbers = {name: f"{100 * runs[0]:.1f}" for name, runs in measures.items()}
+        kind, _, mixer = part.partition(" ")
+        if kind == "resize":
+            row = " | ".join([f"`{mixer}`", *numbers.values()])
+            assert f"| {row} |" in page
+    replaced = {n: f"{100 * r[0]:.1f}" for n, r in found["replace"].items()}
+    for name, shown in (
+        ("with attention", "with attention"),
+        ("fitted", "STT, fitted to the mean maps"),
+        ("projections kept", "STT, projections kept, no fit"),
+        ("depthwise STT", "depthwise STT"),
+    ):
+        after = replaced[f"{name}, an epoch more"]
+        assert f"| {shown} | {replaced[name]} | {after} |" in page
+    assert f"| – | {replaced['STT, an epoch from scratch']} |" in page
+    inserted = {n: f"{100 * r[0]:.1f}" for n, r in found["insert"].items()}
+    before, after = inserted["convolutions"], inserted["inserted"]
+    more = inserted["inserted, two epochs more"]
+    assert f"| {before} | {after} | {more} |" in page
+    assert f"| {before} | – | {inserted['convolutions, two epochs more']} |" in page
