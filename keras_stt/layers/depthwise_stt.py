@@ -277,7 +277,9 @@ class DepthwiseSTT(SynthesizedAttention):
             mean = stt_ops.masked_mean(inputs, [*positions], valid)
             change = self.amplitude_dense(ops.reshape(mean, (-1, inputs.shape[-1])))
             change = ops.reshape(change, (-1, *amplitudes.shape))
-            amplitudes = amplitudes + _SYNTHESIS_SCALE * change
+            # In this order: Keras's `add` on TensorFlow takes a second operand of one
+            # channel and an empty batch for a bias.
+            amplitudes = _SYNTHESIS_SCALE * change + amplitudes
         return amplitudes, skip
 
     def _check_call(self, use_causal_mask: bool, return_attention_scores: bool) -> None:

@@ -338,6 +338,13 @@ def test_integers_and_an_empty_batch():
     assert layer(empty, mask=mask).shape == empty.shape
 
 
+@pytest.mark.parametrize("channels", [1, 4])
+def test_an_empty_batch_with_synthesised_amplitudes(channels):
+    # Keras takes some sums with an empty batch for biases, on TensorFlow.
+    layer = DepthwiseSTT(num_terms=3, amplitude="synthesized")
+    assert layer(np.zeros((0, 3, channels), "float32")).shape == (0, 3, channels)
+
+
 def test_multiply_adds_by_hand():
     layer = DepthwiseSTT(3, amplitude="synthesized", gate="silu")
     products = 3 * 5 * 7 * 4 * (5 + 7)
