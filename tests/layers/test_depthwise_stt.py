@@ -336,13 +336,9 @@ def test_integers_and_an_empty_batch():
     check(layer, "gaussian", x)
     empty, mask = np.zeros((0, *IMAGE[1:]), "float32"), np.zeros((0, 3, 5), bool)
     assert layer(empty, mask=mask).shape == empty.shape
-
-
-@pytest.mark.parametrize("channels", [1, 4])
-def test_an_empty_batch_with_synthesised_amplitudes(channels):
-    # Keras takes some sums with an empty batch for biases, on TensorFlow.
+    # Keras takes such a sum for that with a bias, on TensorFlow.
     layer = DepthwiseSTT(num_terms=3, amplitude="synthesized")
-    assert layer(np.zeros((0, 3, channels), "float32")).shape == (0, 3, channels)
+    assert layer(np.zeros((0, 3, 1), "float32")).shape == (0, 3, 1)
 
 
 def test_multiply_adds_by_hand():
