@@ -151,6 +151,24 @@ def test_the_page_of_the_benchmarks_shows_what_they_hold():
             assert float(time.replace(",", "")) == pytest.approx(found, rel=5e-3)
 
 
+@pytest.mark.parametrize(("backend", "name"), [("jax", "JAX"), ("torch", "PyTorch")])
+def test_the_page_of_the_benchmarks_shows_depthwise_stt(backend, name):
+    page = (ROOT / "docs/results/speed/README.md").read_text()
+    rows = read_json(ROOT / f"docs/results/speed/depthwise-{backend}/results.json")
+    for side in (8, 16, 32, 64):
+        ms = {
+            row["mixer"]: row["training_ms"]
+            for row in rows["rows"]
+            if row["grid"] == [side, side]
+        }
+        stt, convolution = ms["stt-depthwise"], ms["depthwise-conv-5"]
+        floor, synthesized = ms["floor-depthwise"], ms["stt-depthwise-synthesized"]
+        assert (
+            f"| {name}, {side}×{side} | {stt:.3g} | {stt / floor:.2f} | "
+            f"{synthesized / floor:.2f} | {convolution:.3g} | {stt / convolution:.2f} |"
+        ) in page
+
+
 def test_the_tests_that_a_page_names_are_there():
     rows = [
         line
