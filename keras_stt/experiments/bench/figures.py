@@ -76,6 +76,10 @@ def growth(results: Results, quantities: list[str]) -> Figure | None:
                 notes[name] += ", then failed" if _failed(results, name) else ""
         costliest_first = sorted(ends, key=lambda name: -ends[name][1])
         legend(panels[-1], costliest_first, COLORS, notes, title="mixer  slope")
+        longest = max(len(name + notes.get(name, "")) for name in ends)
+        # In inches: a handle, and the letters.
+        room = (0.56 + 0.058 * longest) / width
+        figure.subplots_adjust(right=min(right, 0.99 - room))
         return figure
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from keras_stt.experiments.bench.figures import write_figures
+from keras_stt.experiments.bench.figures import growth, write_figures
 from keras_stt.experiments.bench.table import markdown_table, slopes, terminal_table
 
 pytestmark = pytest.mark.backend_free
@@ -140,3 +140,12 @@ def test_one_grid_has_bars_and_no_slopes(tmp_path):
     one = results(TWO_GRIDS["rows"][:3])
     assert [path.name for path in write_figures(one, tmp_path)] == ["time.png"]
     assert "power" not in markdown_table(one)
+
+
+def test_the_legend_has_room_for_the_longest_name():
+    name = "stt-depthwise-synthesized"
+    rows = [row(name, side, 4, float(side)) for side in (8, 16)]
+    figure = growth(results(rows), ["forward_ms", "training_ms"])
+    figure.draw_without_rendering()
+    legend = figure.axes[-1].get_legend().get_window_extent()
+    assert legend.x1 < figure.bbox.width
