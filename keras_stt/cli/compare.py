@@ -24,6 +24,7 @@ from keras_stt.experiments.compare.settings import (
 )
 from keras_stt.experiments.data.source import path_of
 from keras_stt.experiments.errors import UserError
+from keras_stt.experiments.measures.predictions import BATCH_SIZE
 from keras_stt.experiments.reports.files import claimed
 
 if TYPE_CHECKING:
@@ -36,9 +37,6 @@ COMPARE_PACKAGES = (
 
 #: What `--robustness full` needs.
 ROBUSTNESS_PACKAGES = ("art", "imagecorruptions")
-
-#: Captions are scored in batches of this size.
-MEASURED_BATCH = 64
 
 #: What they need to read data sets that are not a folder.
 DATASET_PACKAGES = ("importlib_resources", "tensorflow_datasets")
@@ -124,10 +122,10 @@ def _distribute(batch_size: int) -> None:
             f"Received: --distribute data on {keras.backend.backend()}"
         )
     devices = len(keras.distribution.list_devices())
-    if batch_size % devices or MEASURED_BATCH % devices:
+    if batch_size % devices or BATCH_SIZE % devices:
         raise UserError(
-            f"The number of devices must divide `--batch-size` and {MEASURED_BATCH}, "
-            "the size of batches when measuring. "
+            f"The number of devices must divide `--batch-size` and {BATCH_SIZE}, the "
+            "largest batch when measuring. "
             f"Received: {devices} devices, batch_size={batch_size}"
         )
     keras.distribution.set_distribution(keras.distribution.DataParallel())

@@ -118,6 +118,8 @@ class Surgery:
             ("projections kept", {}),
             ("depthwise STT", {"mixer": DepthwiseSTT()}),
         ):
+            # What is new starts alike, whether this run trained or resumed before.
+            keras.utils.set_random_seed(self.seed)
             changed = replace_attention(model, **options)
             found[name] = self.measured(changed)
             _, found[f"{name}, an epoch more"] = self.trained(
@@ -144,6 +146,7 @@ class Surgery:
             epochs=6,
         )
         block = STTBlock(DepthwiseSTT(), mlp_ratio=2, layer_scale=1e-4, name="stt")
+        keras.utils.set_random_seed(self.seed)
         inserted = insert_layer(model, block, after="block_0")
         found = {"convolutions": before, "inserted": self.measured(inserted)}
         _, found["inserted, two epochs more"] = self.trained(
@@ -179,13 +182,13 @@ def main() -> None:
         parts |= {"replace": surgery.replace, "insert": surgery.insert}
         for name, part in parts.items():
             keras.backend.clear_session()
-            keras.utils.set_random_seed(seed)
             for measure, value in part().items():
                 found.setdefault(name, {}).setdefault(measure, []).append(value)
                 print(f"{name:22} {measure:32} {100 * value:5.1f}", flush=True)
     backend = keras.backend.backend()
     content = {
-        "command": "python docs/results/surgery/run.py --data-dir DIR --output DIR",
+        "command": "python docs/results/surgery/run.py --data-dir DIR --output DIR "
+        f"--seeds {' '.join(map(str, options.seeds))}",
         "backend": backend,
         **environment(backend),
         "seeds": options.seeds,
