@@ -48,6 +48,21 @@ class CheckedInputs:
         self.check_inputs("x", x)
         return super().predict(x, *args, **kwargs)  # type: ignore[misc]
 
+    def train_on_batch(self, x: Any, *args: Any, **kwargs: Any) -> Any:
+        """Checks the inputs, and trains as `keras.Model.train_on_batch`."""
+        self.check_inputs("x", x)
+        return super().train_on_batch(x, *args, **kwargs)  # type: ignore[misc]
+
+    def test_on_batch(self, x: Any, *args: Any, **kwargs: Any) -> Any:
+        """Checks the inputs, and evaluates as `keras.Model.test_on_batch`."""
+        self.check_inputs("x", x)
+        return super().test_on_batch(x, *args, **kwargs)  # type: ignore[misc]
+
+    def predict_on_batch(self, x: Any) -> Any:
+        """Checks the inputs, and predicts as `keras.Model.predict_on_batch`."""
+        self.check_inputs("x", x)
+        return super().predict_on_batch(x)  # type: ignore[misc]
+
 
 @export
 class ImageModel(CheckedInputs, keras.Model):
@@ -56,6 +71,18 @@ class ImageModel(CheckedInputs, keras.Model):
     Integer images are in 0 … 255, and are divided by 255; float images are in [0, 1].
     The rule acts on what the model is called with, in `fit`, `evaluate` and `predict`
     too. Of NumPy arrays of floats, the first images are checked.
+
+    A part of such a model keeps the rule if it is made by this class as well; a plain
+    `keras.Model` casts integers to floats without scaling them.
+
+    Example:
+
+    >>> model = keras_stt.models.image_classifier((32, 32, 3), 10, depth=1)
+    >>> features = keras_stt.models.ImageModel(
+    ...     model.input, model.get_layer("norm").output
+    ... )
+    >>> features(np.zeros((1, 32, 32, 3), "uint8")).shape[1:]
+    (8, 8, 64)
     """
 
     def check_inputs(self, name: str, inputs: Any) -> None:

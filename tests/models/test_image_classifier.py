@@ -7,7 +7,7 @@ from support import array, randomize, relative_error
 
 from keras_stt.layers import STT, STTBlock
 from keras_stt.mixers import MIXERS
-from keras_stt.models import image_classifier
+from keras_stt.models import ImageModel, image_classifier
 
 SMALL = {"grid": (2, 3), "width": 8, "depth": 2, "num_heads": 2}
 SHAPE = (8, 12, 3)
@@ -217,7 +217,27 @@ def test_training_on_bytes_and_on_floats_is_the_same(tmp_path):
     np.testing.assert_allclose(array(again(pixels)), array(model(floats)), atol=1e-4)
 
 
-@pytest.mark.parametrize("entry", ["predict", "__call__", "fit", "evaluate"])
+def test_a_part_of_a_model_keeps_the_rule():
+    model = randomize(image_classifier(SHAPE, 5, **SMALL))
+    features = ImageModel(model.input, model.get_layer("norm").output)
+    pixels = np.random.default_rng(0).integers(0, 256, (2, *SHAPE)).astype("uint8")
+    expected = array(features((pixels / 255).astype("float32")))
+    for output in (features(pixels), features.predict_on_batch(pixels)):
+        np.testing.assert_allclose(array(output), expected, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        "predict",
+        "__call__",
+        "fit",
+        "evaluate",
+        "train_on_batch",
+        "test_on_batch",
+        "predict_on_batch",
+    ],
+)
 def test_floats_that_are_no_pixels_are_an_error(entry):
     model = image_classifier(SHAPE, 5, **SMALL)
     with pytest.raises(ValueError, match=r"\[0, 1\].*Received: float32.*255"):
