@@ -14,7 +14,7 @@ import numpy.typing as npt
 from keras import ops
 
 from keras_stt import arguments
-from keras_stt.composite import dtype_config, sublayer_policy
+from keras_stt.composite import dtype_config, part_from, sublayer_policy
 from keras_stt.export import export
 from keras_stt.layers import (
     CrossAttention,
@@ -31,6 +31,7 @@ from keras_stt.models.caption_text import (
 )
 from keras_stt.models.image_encoder import (
     MixerChoice,
+    StemChoice,
     check_grid,
     check_image_shape,
     encode,
@@ -47,6 +48,9 @@ CROSS_ATTENTIONS: dict[str, Callable[[int], keras.layers.Layer]] = {
     "stt": lambda heads: STTCrossAttention(heads, name="cross_attention"),
 }
 """How the text reads the grid, by name: a layer from the number of heads."""
+
+#: Arguments that may be layers.
+_PARTS = ("encoder_mixer", "decoder_mixer", "stem")
 
 
 @export
@@ -71,13 +75,15 @@ class ImageCaptioner(CheckedInputs, keras.Model):
             `"stt-dense"`.
         cross_attention: `"mha"`: MultiHeadAttention to all positions of the grid;
             `"stt"`: `STTCrossAttention`. Defaults to `"mha"`.
-        grid: Grid `(rows, columns)` of the encoder. Defaults to `(8, 8)`.
+        grid: Grid `(rows, columns)` of the encoder. Defaults to `(8, 8)`, or to that of
+            the stem's feature map.
         width: Number of channels. Defaults to 64.
         encoder_depth: Number of blocks of the encoder. Defaults to 4.
         decoder_depth: Number of blocks of the decoder. Defaults to 2.
         num_heads: Number of heads. Defaults to 4.
         mlp_ratio: Hidden size of the MLPs, in channels. Defaults to 2.
-        stem: As in `image_classifier`. Defaults to `"convolution"`.
+        stem: As in `image_classifier`, such as a pretrained backbone. Defaults to
+            `"convolution"`.
         dropout: Dropout rate in the blocks and of the embedded tokens. Defaults to 0.1.
         **kwargs: `name` and `dtype` of `keras.Model`. The logits are float32.
 
@@ -119,19 +125,19 @@ class ImageCaptioner(CheckedInputs, keras.Model):
         encoder_mixer: MixerChoice = "stt-dense",
         decoder_mixer: MixerChoice = "stt-dense",
         cross_attention: str = "mha",
-        grid: tuple[int, int] = (8, 8),
+        grid: tuple[int, int] | None = None,
         width: int = 64,
         encoder_depth: int = 4,
         decoder_depth: int = 2,
         num_heads: int = 4,
         mlp_ratio: float = 2,
-        stem: str = "convolution",
+        stem: StemChoice = "convolution",
         dropout: float = 0.1,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         image_shape = check_image_shape("image_shape", image_shape)
-        grid = check_grid(grid)
+        grid = None if grid is None else check_grid(grid)
         max_length = arguments.positive_integer("max_length", max_length)
         width = arguments.positive_integer("width", width)
         num_heads = arguments.positive_integer("num_heads", num_heads)
@@ -170,13 +176,13 @@ class ImageCaptioner(CheckedInputs, keras.Model):
             "encoder_mixer": Untracked(encoder_mixer),
             "decoder_mixer": Untracked(decoder_mixer),
             "cross_attention": cross_attention,
-            "grid": tuple(grid),
+            "grid": grid,
             "width": width,
             "encoder_depth": encoder_depth,
             "decoder_depth": decoder_depth,
             "num_heads": num_heads,
             "mlp_ratio": mlp_ratio,
-            "stem": stem,
+            "stem": Untracked(stem),
             "dropout": dropout,
         }
         self.vocabulary = vocabulary
@@ -379,19 +385,15 @@ class ImageCaptioner(CheckedInputs, keras.Model):
 
     def get_config(self) -> dict[str, Any]:
         config = {"name": self.name, "dtype": dtype_config(self), **self._config}
-        for name in ("encoder_mixer", "decoder_mixer"):
-            mixer = config[name].content
-            if isinstance(mixer, keras.layers.Layer):
-                mixer = keras.saving.serialize_keras_object(mixer)
-            config[name] = mixer
+        for name in _PARTS:
+            part = config[name].content
+            if isinstance(part, keras.layers.Layer):
+                part = keras.saving.serialize_keras_object(part)
+            config[name] = part
         return config
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> ImageCaptioner:
-        deserialize = keras.saving.deserialize_keras_object
-        mixers = {
-            name: deserialize(config[name]) if isinstance(config[name], dict) else None
-            for name in ("encoder_mixer", "decoder_mixer")
-        }
-        config = {**config, **{name: m for name, m in mixers.items() if m is not None}}
-        return cls(**{**config, "dtype": deserialize(config.get("dtype"))})
+        parts = {name: part_from(config[name]) for name in _PARTS}
+        dtype = keras.saving.deserialize_keras_object(config.get("dtype"))
+        return cls(**{**config, **parts, "dtype": dtype})

@@ -8,7 +8,12 @@ import keras
 
 from keras_stt import arguments
 from keras_stt.export import export
-from keras_stt.models.image_encoder import MixerChoice, check_image_shape, encode
+from keras_stt.models.image_encoder import (
+    MixerChoice,
+    StemChoice,
+    check_image_shape,
+    encode,
+)
 from keras_stt.models.image_model import ImageModel
 
 
@@ -17,12 +22,12 @@ def image_classifier(
     input_shape: tuple[int, int, int],
     num_classes: int,
     mixer: MixerChoice = "stt-dense",
-    grid: tuple[int, int] = (8, 8),
+    grid: tuple[int, int] | None = None,
     width: int = 64,
     depth: int = 4,
     num_heads: int = 4,
     mlp_ratio: float = 2,
-    stem: str = "convolution",
+    stem: StemChoice = "convolution",
     dropout: float = 0.0,
     stochastic_depth: float = 0.0,
     name: str | None = None,
@@ -41,14 +46,19 @@ def image_classifier(
             block gets a copy of its own; or a function without arguments that makes a
             layer for each block. Defaults to `"stt-dense"`.
         grid: Grid `(rows, columns)` on which the blocks work; the image's height and
-            width must be multiples of it. Defaults to `(8, 8)`.
+            width must be multiples of it. Defaults to `(8, 8)`, or to that of the
+            stem's feature map.
         width: Number of channels. Defaults to 64.
         depth: Number of blocks. Defaults to 4.
         num_heads: Number of heads of mixers that have some. Defaults to 4.
         mlp_ratio: Hidden size of the MLPs, in channels. Defaults to 2.
         stem: `"convolution"`: convolutions 3×3 with stride 2, each with batch
             normalisation and ReLU (for square strides that are a power of 2);
-            `"patch"`: one convolution of the patch size. Defaults to
+            `"patch"`: one convolution of the patch size. Or a Keras model from images
+            in [0, 1] to a feature map, `(B, rows, columns, channels)`, such as a
+            pretrained backbone without its head, with its preprocessing in front: it
+            becomes part of the new model as it is, with its weights and what is frozen
+            of them, and a dense layer takes its channels to `width`. Defaults to
             `"convolution"`.
         dropout: Dropout rate in the blocks. Defaults to 0.0.
         stochastic_depth: Stochastic depth of the last block; it rises linearly from

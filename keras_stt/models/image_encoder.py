@@ -18,16 +18,22 @@ from keras_stt.portable import LayerNormalization
 MixerChoice: TypeAlias = Any
 """A name in `MIXERS`, a layer as a template, or a function that makes a layer."""
 
+StemChoice: TypeAlias = Any
+"""A name in `STEMS`, or a Keras model from images to a feature map."""
+
+STEMS = ("convolution", "patch")
+"""The stems that have a name."""
+
 
 def encode(
     images: keras.KerasTensor,
     mixer: MixerChoice = "stt-dense",
-    grid: tuple[int, int] = (8, 8),
+    grid: tuple[int, int] | None = None,
     width: int = 64,
     depth: int = 4,
     num_heads: int = 4,
     mlp_ratio: float = 2,
-    stem: str = "convolution",
+    stem: StemChoice = "convolution",
     dropout: float = 0.0,
     stochastic_depth: float = 0.0,
     dtype: Any = None,
@@ -40,14 +46,19 @@ def encode(
             block gets a copy of its own; or a function without arguments that makes a
             layer for each block. Defaults to `"stt-dense"`.
         grid: Grid `(rows, columns)` on which the blocks work; the image's height and
-            width must be multiples of it. Defaults to `(8, 8)`.
+            width must be multiples of it. Defaults to `(8, 8)`, or to that of the
+            stem's feature map.
         width: Number of channels. Defaults to 64.
         depth: Number of blocks. Defaults to 4.
         num_heads: Number of heads of mixers that have some. Defaults to 4.
         mlp_ratio: Hidden size of the MLPs, in channels. Defaults to 2.
         stem: `"convolution"`: convolutions 3×3 with stride 2, each with batch
             normalisation and ReLU (for square strides that are a power of 2);
-            `"patch"`: one convolution of the patch size. Defaults to
+            `"patch"`: one convolution of the patch size. Or a Keras model from images
+            in [0, 1] to a feature map, `(B, rows, columns, channels)`, such as a
+            pretrained backbone without its head, with its preprocessing in front: it
+            becomes part of the new model as it is, with its weights and what is frozen
+            of them, and a dense layer takes its channels to `width`. Defaults to
             `"convolution"`.
         dropout: Dropout rate in the blocks. Defaults to 0.0.
         stochastic_depth: Stochastic depth of the last block; it rises linearly from
@@ -69,21 +80,19 @@ def encode(
 
     num_heads = arguments.positive_integer("num_heads", num_heads)
     make_mixer = mixer_factory(mixer, width, num_heads)
-    patch = _patch_size(images.shape[1:], check_grid(grid))
-    x = keras.layers.Rescaling(2.0, offset=-1.0, **named("rescaling"))(images)
-    if stem == "patch":
-        x = keras.layers.Conv2D(
-            width,
-            patch,
-            strides=patch,
-            data_format="channels_last",
-            **named("patches"),
-        )(x)
-    elif stem == "convolution":
-        x = _convolution_stem(x, width, patch, named)
+    grid = None if grid is None else check_grid(grid)
+    if isinstance(stem, keras.Model):
+        x = _feature_map(stem, images, grid)
+        x = keras.layers.Dense(width, **named("project"))(x)
+    elif stem in STEMS:
+        patch = _patch_size(images.shape[1:], grid or (8, 8))
+        x = keras.layers.Rescaling(2.0, offset=-1.0, **named("rescaling"))(images)
+        make_stem = _convolution_stem if stem == "convolution" else _patch_stem
+        x = make_stem(x, width, patch, named)
     else:
         raise ValueError(
-            f"`stem` must be 'convolution' or 'patch'. Received: stem={stem!r}"
+            f"`stem` must be {', '.join(map(repr, STEMS))}, or a Keras model from "
+            f"images to a feature map. Received: stem={stem!r}"
         )
     x = PositionEmbedding(**named("position"))(x)
     for index in range(depth):
@@ -171,6 +180,47 @@ def _patch_size(
             f"columns. Received: images of {sizes} pixels, grid={tuple(grid)}"
         )
     return sizes[0] // grid[0], sizes[1] // grid[1]
+
+
+def _feature_map(
+    stem: keras.Model, images: keras.KerasTensor, grid: tuple[int, int] | None
+) -> keras.KerasTensor:
+    """What a stem of the user's makes of the images.
+
+    Raises:
+        ValueError: If it doesn't take them, or makes anything but a grid of features.
+    """
+    try:
+        x = stem(images)
+    except ValueError as error:
+        raise ValueError(
+            f"`stem` must take images of shape {images.shape[1:]}. "
+            f"Received: stem={stem!r} ({error})"
+        ) from error
+    shape = getattr(x, "shape", ())
+    if len(shape) != 4 or None in shape[1:]:
+        raise ValueError(
+            "`stem` must make a feature map (B, rows, columns, channels) of known "
+            f"size. Received: stem={stem!r}, which makes {x}"
+        )
+    if grid not in (None, shape[1:3]):
+        raise ValueError(
+            "`grid` must be left out, or be that of the stem's feature map, "
+            f"{shape[1:3]}. Received: grid={grid}"
+        )
+    return x
+
+
+def _patch_stem(
+    x: keras.KerasTensor,
+    width: int,
+    patch: tuple[int, int],
+    named: Callable[[str], dict[str, Any]],
+) -> keras.KerasTensor:
+    """Takes each patch to the channels of its cell."""
+    return keras.layers.Conv2D(
+        width, patch, strides=patch, data_format="channels_last", **named("patches")
+    )(x)
 
 
 def _convolution_stem(

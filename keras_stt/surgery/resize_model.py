@@ -6,6 +6,7 @@ from typing import Any
 
 import keras
 
+from keras_stt.composite import part_from
 from keras_stt.export import export
 from keras_stt.models import ImageCaptioner
 from keras_stt.surgery.copies import check_functional, copy_of, copy_state, uncompiled
@@ -88,20 +89,29 @@ def _check_shape(shape: Any, expected: Shape) -> None:
 
 
 def _captioner_config(model: ImageCaptioner, image_shape: Any) -> dict[str, Any]:
-    """The config for another shape of images, with cells of as many pixels."""
+    """The config for another shape of images, with cells of as many pixels.
+
+    Of a captioner with a stem of the user's, the grid is what that makes of them.
+    """
     config = model.get_config()
-    _check_shape(image_shape, config["image_shape"])
-    cells = [
-        n // g for n, g in zip(config["image_shape"], config["grid"], strict=False)
-    ]
+    old = config["image_shape"]
+    _check_shape(image_shape, old)
+    config["image_shape"] = tuple(image_shape)
+    stem = part_from(config["stem"])
+    if isinstance(stem, keras.Model):
+        return {**config, "grid": None, "stem": resize_model(stem, image_shape)}
+    grid = model.image_encoder.output_shape[1:3]
+    cells = [size // count for size, count in zip(old, grid, strict=False)]
     if any(size % cell for size, cell in zip(image_shape, cells, strict=False)):
         raise ValueError(
             "`input_shape` must have a height and width that are multiples of a cell "
             f"of the grid, {cells[0]}×{cells[1]} pixels. "
             f"Received: input_shape={tuple(image_shape)}"
         )
-    grid = tuple(n // cell for n, cell in zip(image_shape, cells, strict=False))
-    return {**config, "image_shape": tuple(image_shape), "grid": grid}
+    config["grid"] = tuple(
+        size // cell for size, cell in zip(image_shape, cells, strict=False)
+    )
+    return config
 
 
 def _rebuilt(model: keras.Model, inputs: Any) -> keras.Model:

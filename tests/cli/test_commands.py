@@ -122,6 +122,7 @@ COMPARE = "compare classify"
         (f"{COMPARE} --seeds one", "--seeds"),
         (f"{COMPARE} --seeds -1", "`--seeds`"),
         (f"{COMPARE} --stem magic", "--stem"),
+        (f"{COMPARE} --stem nowhere.keras", "`--stem` must be convolution, patch"),
         (f"{COMPARE} --no-such-option", "--no-such-option"),
         (f"{COMPARE} --learning-rate 1e-3 1e-2", "`--validation-images` must be"),
         (f"{COMPARE} --learning-rate nan", "`--learning-rate`"),

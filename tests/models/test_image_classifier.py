@@ -109,7 +109,10 @@ def test_stochastic_depth_rises_linearly():
     ("arguments", "message"),
     [
         ({"mixer": "stt"}, "`mixer` must be one of stt-dense, .*Received: mixer='stt'"),
-        ({"stem": "conv"}, "'convolution' or 'patch'. Received: stem='conv'"),
+        (
+            {"stem": "conv"},
+            "'convolution', 'patch', or a Keras model .*Received: stem='conv'",
+        ),
         (
             {"grid": (3, 3)},
             r"must be multiples.*images of \(8, 12\) pixels, grid=\(3, 3\)",

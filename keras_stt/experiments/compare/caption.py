@@ -12,6 +12,7 @@ import numpy.typing as npt
 from keras_stt.datasets import Scene, is_correct
 from keras_stt.experiments.compare.comparison import Comparison
 from keras_stt.experiments.compare.settings import captioner_parts
+from keras_stt.experiments.compare.stem import load_stem
 from keras_stt.experiments.data.captions import CaptionedImages, load_captions
 from keras_stt.experiments.data.examples import (
     Examples,
@@ -99,7 +100,7 @@ class CaptionComparison(Comparison):
             decoder_depth=settings.decoder_depth,
             num_heads=settings.num_heads,
             mlp_ratio=settings.mlp_ratio,
-            stem=settings.stem,
+            stem=load_stem(settings.stem, self.data.train.images.shape[1:]),
             dropout=settings.dropout,
         )
 

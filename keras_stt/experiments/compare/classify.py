@@ -10,6 +10,7 @@ import keras
 import numpy as np
 
 from keras_stt.experiments.compare.comparison import Comparison
+from keras_stt.experiments.compare.stem import load_stem
 from keras_stt.experiments.data.classification import Images, load_classification
 from keras_stt.experiments.data.examples import Examples, checksum
 from keras_stt.experiments.measures.predictions import BATCH_SIZE, accuracy
@@ -17,10 +18,13 @@ from keras_stt.experiments.reports import files
 from keras_stt.experiments.reports.results import FGSM_STRENGTHS, NOISE_STRENGTHS
 from keras_stt.experiments.robustness import suite
 from keras_stt.experiments.robustness.attacks import fgsm_accuracy
+from keras_stt.experiments.robustness.corruptions import check_corruptible
 from keras_stt.experiments.robustness.noise import noise_accuracy
 from keras_stt.mixers import MIXERS
 from keras_stt.models import image_classifier
 from keras_stt.surgery import SizeError, resize_model
+
+_CONVOLUTIONS = (keras.layers.Conv2D, keras.layers.DepthwiseConv2D)
 
 
 class ClassifyComparison(Comparison):
@@ -37,6 +41,8 @@ class ClassifyComparison(Comparison):
             image_size=settings.image_size,
             progress=self.progress,
         )
+        if settings.robustness == "full":
+            check_corruptible(self.data.test.images.shape[1:])
 
     def examples(self) -> tuple[Examples, Examples]:
         return self.data.train, self.data.validation
@@ -69,7 +75,7 @@ class ClassifyComparison(Comparison):
             depth=settings.depth,
             num_heads=settings.num_heads,
             mlp_ratio=settings.mlp_ratio,
-            stem=settings.stem,
+            stem=load_stem(settings.stem, data.train.images.shape[1:]),
         )
 
     def score(self, model: keras.Model, validation: Any, batch_size: int) -> float:
@@ -94,7 +100,7 @@ class ClassifyComparison(Comparison):
             self.data.test,
             self.data.train,
             partial(self._resized, model),
-            self.settings.grid,
+            _grid(model),
             self.folder / "corrupted",
             min(BATCH_SIZE, self.settings.batch_size),
         )
@@ -107,7 +113,7 @@ class ClassifyComparison(Comparison):
     def _resized(self, model: keras.Model, scale: float) -> keras.Model | None:
         """The trained model for larger or smaller images, if it has no fixed size."""
         height, width, channels = model.input_shape[1:]
-        if any(scale * size % 1 for size in (height, width, *self.settings.grid)):
+        if any(scale * size % 1 for size in (height, width, *_grid(model))):
             return None
         shape = (round(scale * height), round(scale * width), channels)
         try:
@@ -118,7 +124,7 @@ class ClassifyComparison(Comparison):
     def sizes(self, model: keras.Model, variant: str) -> dict[str, int]:
         settings, layer = self.settings, model.get_layer("block_0").mixer
         mixing = MIXERS[variant].multiply_adds(
-            settings.grid, settings.width, settings.num_heads
+            _grid(model), settings.width, settings.num_heads
         )
         return {
             "parameters": model.count_params(),
@@ -126,6 +132,12 @@ class ClassifyComparison(Comparison):
             "multiply_adds": skeleton_multiply_adds(model) + settings.depth * mixing,
             "mixer_multiply_adds": mixing,
         }
+
+
+def _grid(model: keras.Model) -> tuple[int, int]:
+    """The grid that the blocks of a classifier work on."""
+    rows, columns = model.get_layer("position").output.shape[1:3]
+    return rows, columns
 
 
 def _accuracies(
@@ -168,7 +180,8 @@ def skeleton_multiply_adds(model: keras.Model) -> int:
     A convolution with kernel `k_1×k_2` from `C` to `C'` channels onto `N` positions
     has `N·k_1·k_2·C·C'`, the MLP of a block on `N` positions `2·N·C·C_hidden`, the
     last layer `C·classes`. Normalisation, activations, means and other element-wise
-    work are not counted. The mixers are counted by `keras_stt.mixers.MIXERS`.
+    work are not counted. The mixers are counted by `keras_stt.mixers.MIXERS`. Of a stem
+    from a file, its convolutions and dense layers are.
 
     Args:
         model: A model that `keras_stt.models.image_classifier` made.
@@ -178,11 +191,11 @@ def skeleton_multiply_adds(model: keras.Model) -> int:
     """
     count = 0
     for layer in model.layers:
-        if isinstance(layer, keras.layers.Conv2D):
-            _, rows, columns, _ = layer.output.shape
-            count += rows * columns * int(np.prod(layer.kernel.shape))
-        elif isinstance(layer, keras.layers.Dense):
-            count += int(np.prod(layer.kernel.shape))
+        if isinstance(layer, keras.Model):
+            count += skeleton_multiply_adds(layer)
+        elif isinstance(layer, (*_CONVOLUTIONS, keras.layers.Dense)):
+            positions = int(np.prod(layer.output.shape[1:-1]))
+            count += positions * int(np.prod(layer.kernel.shape))
         elif layer.name.startswith("block_"):
             _, rows, columns, channels = layer.output.shape
             count += 2 * rows * columns * channels * layer.expand.units

@@ -12,6 +12,7 @@ from cyclopts import Parameter
 
 from keras_stt import __version__
 from keras_stt.arguments import positive_integer, positive_number, rate
+from keras_stt.experiments.compare.stem import check_stem, stem_identity, stem_name
 from keras_stt.experiments.data.source import name_of, path_of
 from keras_stt.experiments.errors import UserError, user_errors
 from keras_stt.experiments.options import (
@@ -23,7 +24,7 @@ from keras_stt.experiments.options import (
 )
 from keras_stt.experiments.training.recipe import Recipe
 from keras_stt.mixers import MIXERS
-from keras_stt.models import CROSS_ATTENTIONS
+from keras_stt.models import CROSS_ATTENTIONS, STEMS
 
 #: The mixers of a comparison that names none: STT's own, attention, and the simplest.
 DEFAULT_MIXERS = (
@@ -51,11 +52,14 @@ class Settings:
         test_images: Number of test images; all by default.
         image_size: Height and width to resize images to; by default they keep their
             size.
-        grid: Rows and columns of the grid that the blocks work on.
+        grid: Rows and columns of the grid that the blocks work on; 8x8 by default, or
+            those of the feature map of a stem from a file.
         width: Number of channels.
         num_heads: Number of heads.
         mlp_ratio: Hidden size of the MLPs, as a multiple of the width.
-        stem: Layers from the image to the grid.
+        stem: Layers from the image to the grid: convolution, patch, or a Keras file of
+            a model from images in [0, 1] to a feature map, such as a pretrained
+            backbone without its head, with its preprocessing in front.
         learning_rates: Peak learning rate. With several, each variant gets the rate
             with the best validation accuracy.
         search_epochs: Epochs of the runs that compare learning rates; by default as
@@ -76,11 +80,13 @@ class Settings:
     validation_images: int = 0
     test_images: int | None = None
     image_size: int | None = None
-    grid: Grid = (8, 8)
+    grid: Grid | None = None
     width: int = 64
     num_heads: Heads = 4
     mlp_ratio: float = 2.0
-    stem: Literal["convolution", "patch"] = "convolution"
+    stem: Annotated[str, Parameter(metavar="convolution|patch|FILE.keras")] = (
+        "convolution"
+    )
     learning_rates: Annotated[tuple[float, ...], Parameter(name="--learning-rate")] = (
         2e-3,
     )
@@ -110,6 +116,9 @@ class Settings:
         return getattr(self, self.variants_field)
 
     def __post_init__(self) -> None:
+        check_stem(self.stem)
+        if self.grid is None and self.stem in STEMS:
+            object.__setattr__(self, "grid", (8, 8))
         check_distinct(self, self.variants_field, "seeds", "learning_rates")
         if min(self.seeds) < 0 or max(self.seeds) >= 2**32:
             raise UserError(
@@ -129,7 +138,7 @@ class Settings:
                 f"learning_rates={self.learning_rates}"
             )
         with user_errors():
-            for size in self.grid:
+            for size in self.grid or ():
                 positive_integer("grid", size)
             positive_integer("width", self.width)
             positive_integer("num_heads", self.num_heads)
@@ -256,7 +265,11 @@ def captioner_parts(variant: str) -> tuple[str, str, str]:
 
 def record(settings: Settings) -> dict[str, Any]:
     """The settings as `results.json` holds them."""
-    return {**dataclasses.asdict(settings), "dataset": settings.dataset_name}
+    return {
+        **dataclasses.asdict(settings),
+        "dataset": settings.dataset_name,
+        "stem": stem_name(settings.stem),
+    }
 
 
 def identity(settings: Settings, data: str | None = None) -> dict[str, Any]:
@@ -274,6 +287,7 @@ def identity(settings: Settings, data: str | None = None) -> dict[str, Any]:
         "keras_stt": __version__,
         "backend": keras.backend.backend(),
         **shared,
+        "stem": stem_identity(settings.stem),
     }
     if data is not None:
         shared["data"] = data

@@ -171,7 +171,7 @@ def _learning_rates(results: Results) -> list[float]:
 def _settings(results: Results) -> Data:
     settings = dict(results.get("settings", {}))
     settings.pop(task_of(results).variants_key, None)
-    if "grid" in settings:
+    if settings.get("grid"):
         settings["grid"] = " × ".join(map(str, settings["grid"]))
     return {key.replace("_", " "): value for key, value in settings.items()}
 

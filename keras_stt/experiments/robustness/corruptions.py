@@ -1,7 +1,7 @@
 """Images with the corruptions of ImageNet-C, made once for all models."""
 
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +12,20 @@ from keras_stt.experiments.errors import UserError
 from keras_stt.experiments.reports.files import write_array
 
 SEVERITIES = (1, 2, 3, 4, 5)
+
+#: The package refuses images with a smaller height or width.
+SMALLEST = 32
+
+
+def check_corruptible(image_shape: Sequence[int]) -> None:
+    """Raises a `UserError` for images that are not RGB, or smaller than 32×32."""
+    height, width, channels = image_shape
+    if channels != 3 or min(height, width) < SMALLEST:
+        raise UserError(
+            f"`robustness=full` needs RGB images of {SMALLEST}×{SMALLEST} pixels or "
+            f"more, which can be corrupted. Received: images of {height}×{width} "
+            f"pixels with {channels} channels"
+        )
 
 
 def corrupted(data: Images, name: str, folder: Path, seed: int = 0) -> list[Images]:
@@ -32,16 +46,12 @@ def corrupted(data: Images, name: str, folder: Path, seed: int = 0) -> list[Imag
         The images at severities 1 to 5, with their labels.
 
     Raises:
-        UserError: For images that are not RGB.
+        UserError: For images that `check_corruptible` refuses.
 
     Reference:
         Hendrycks and Dietterich, arXiv 1903.12261, by the package imagecorruptions.
     """
-    if data.images.shape[-1] != 3:
-        raise UserError(
-            "`robustness=full` corrupts RGB images. "
-            f"Received: images with {data.images.shape[-1]} channels"
-        )
+    check_corruptible(data.images.shape[1:])
     path = folder / f"{name}.npy"
     if not path.exists():
         write_array(path, _corrupt(data.images, name, seed))

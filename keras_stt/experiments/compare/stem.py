@@ -1,0 +1,56 @@
+"""The stem of a comparison: one of this package's, or a model from a file."""
+
+from __future__ import annotations
+
+import zlib
+from pathlib import Path
+
+import keras
+
+from keras_stt.experiments.errors import UserError, first_line
+from keras_stt.models import STEMS
+from keras_stt.surgery import resize_model
+from keras_stt.typing import Shape
+
+
+def check_stem(stem: str) -> None:
+    """Raises a `UserError` unless a stem is known, or a Keras file that is there."""
+    file = Path(stem).expanduser()
+    if stem not in STEMS and not (file.suffix == ".keras" and file.is_file()):
+        raise UserError(
+            f"`stem` must be {', '.join(STEMS)}, or a file MODEL.keras. "
+            f"Received: stem={stem!r}"
+        )
+
+
+def stem_name(stem: str) -> str:
+    """The name of a stem; of a file without its folder, which is private."""
+    return stem if stem in STEMS else Path(stem).name
+
+
+def stem_identity(stem: str) -> str:
+    """The name of a stem, with a checksum if it is a file."""
+    if stem in STEMS:
+        return stem
+    content = Path(stem).expanduser().read_bytes()
+    return f"{stem_name(stem)} {zlib.crc32(content):08x}"
+
+
+def load_stem(stem: str, image_shape: Shape) -> str | keras.Model:
+    """The stem for images of a shape, as the models take it.
+
+    Raises:
+        UserError: If a file holds anything but a model for such images.
+    """
+    if stem in STEMS:
+        return stem
+    try:
+        model = keras.saving.load_model(Path(stem).expanduser(), compile=False)
+        if tuple(model.input_shape[1:]) != tuple(image_shape):
+            model = resize_model(model, image_shape)
+    except (ValueError, TypeError, AttributeError, OSError) as error:
+        raise UserError(
+            f"`stem` must hold a Keras model that takes images of {image_shape}. "
+            f"Received: {stem_name(stem)} ({first_line(error)})"
+        ) from error
+    return model

@@ -1,0 +1,130 @@
+"""A model of the user's as stem, such as a pretrained backbone."""
+
+import keras
+import numpy as np
+import pytest
+from support import array, randomize
+
+from keras_stt.inspection import attention_maps
+from keras_stt.models import ImageCaptioner, image_classifier
+from keras_stt.surgery import resize_model
+
+SHAPE = (64, 64, 3)
+SMALL = {"width": 8, "depth": 1, "num_heads": 2, "mixer": "stt-depthwise"}
+IMAGES = np.random.default_rng(0).random((2, *SHAPE)).astype("float32")
+TEXTS = ["a cat", "two dogs"]
+
+
+def backbone(shape=SHAPE, frozen=True):
+    """A network of `keras.applications` without its head, behind its preprocessing."""
+    network = keras.applications.MobileNetV2(
+        input_shape=shape, include_top=False, weights=None, alpha=0.35
+    )
+    layers = [keras.Input(shape), keras.layers.Rescaling(2, offset=-1), network]
+    model = keras.Sequential(layers, name="backbone")
+    model.trainable = not frozen
+    return model
+
+
+def captioner(stem):
+    return ImageCaptioner(
+        SHAPE,
+        ["a", "cat", "dogs", "two"],
+        max_length=3,
+        encoder_mixer="stt-depthwise",
+        encoder_depth=1,
+        decoder_depth=1,
+        width=8,
+        num_heads=2,
+        stem=stem,
+    )
+
+
+def caption_inputs(model, images=IMAGES):
+    return {"image": images, "tokens": model.tokenize(TEXTS)[:, :-1]}
+
+
+def test_the_features_of_the_stem_are_those_of_the_backbone():
+    stem = backbone()
+    model = image_classifier(SHAPE, 5, stem=stem, **SMALL)
+    projected = keras.Model(model.input, model.get_layer("project").output)
+    kernel, bias = map(array, model.get_layer("project").weights)
+    network = stem.layers[-1]
+    expected = array(network(IMAGES * 2 - 1)) @ kernel + bias
+    assert expected.shape == (2, 2, 2, 8)
+    np.testing.assert_allclose(array(projected(IMAGES)), expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("frozen", [True, False])
+def test_training_leaves_a_frozen_backbone_alone(frozen):
+    stem = backbone(frozen=frozen)
+    before = [array(weight) for weight in stem.weights]
+    model = image_classifier(SHAPE, 5, stem=stem, **SMALL)
+    model.compile("sgd", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    model.fit(IMAGES, np.array([0, 1]), verbose=0)
+    same = [
+        np.array_equal(array(weight), old)
+        for weight, old in zip(stem.weights, before, strict=True)
+    ]
+    assert all(same) if frozen else not any(same)
+
+
+def test_a_captioner_with_a_backbone_saves_and_loads(tmp_path):
+    model = randomize(captioner(backbone()))
+    expected = array(model(caption_inputs(model)))
+    model.save(tmp_path / "captioner.keras")
+    again = keras.saving.load_model(tmp_path / "captioner.keras")
+    np.testing.assert_allclose(array(again(caption_inputs(model))), expected, atol=1e-5)
+    assert len(again.trainable_variables) == len(model.trainable_variables)
+    assert again.generate(IMAGES) == model.generate(IMAGES)
+    paths = [variable.path for variable in again.variables]
+    assert len(set(paths)) == len(paths)
+
+
+def test_the_grid_of_the_attention_maps_is_that_of_the_feature_map():
+    model = captioner(backbone())
+    encoder, decoder, cross = attention_maps(model, caption_inputs(model))
+    assert encoder.grid == cross.grid == (2, 2)
+    assert decoder.grid == (4,)
+
+
+def test_a_backbone_for_images_of_any_size_needs_images_of_a_known_one():
+    stem = backbone((None, None, 3))
+    model = image_classifier((96, 64, 3), 5, stem=stem, **SMALL)
+    assert model.get_layer("project").output.shape == (None, 3, 2, 8)
+
+
+@pytest.mark.parametrize("build", ["classifier", "captioner"])
+def test_resized_for_larger_images(build):
+    stem = backbone()
+    model = (
+        image_classifier(SHAPE, 5, stem=stem, **SMALL)
+        if build == "classifier"
+        else captioner(stem)
+    )
+    larger = resize_model(model, (96, 128, 3))
+    images = np.random.default_rng(1).random((2, 96, 128, 3)).astype("float32")
+    if build == "captioner":
+        assert larger.image_encoder.output_shape == (None, 3, 4, 8)
+        assert np.isfinite(array(larger(caption_inputs(larger, images)))).all()
+    else:
+        assert larger.get_layer("project").output.shape == (None, 3, 4, 8)
+        assert np.isfinite(array(larger(images))).all()
+    assert len(larger.trainable_variables) == len(model.trainable_variables)
+    again = resize_model(larger, SHAPE)
+    for weight, same in zip(model.weights, again.weights, strict=True):
+        if "position" not in weight.path:
+            np.testing.assert_array_equal(array(same), array(weight))
+
+
+def test_stems_that_do_not_fit():
+    expected = r"`stem` must be 'convolution', 'patch', or a Keras model.*stem='magic'"
+    with pytest.raises(ValueError, match=expected):
+        image_classifier(SHAPE, 5, stem="magic", **SMALL)
+    with pytest.raises(ValueError, match=r"`stem` must take images of shape \(64, 64"):
+        image_classifier(SHAPE, 5, stem=backbone((32, 32, 3)), **SMALL)
+    flat = keras.Sequential([keras.Input(SHAPE), keras.layers.Flatten()])
+    with pytest.raises(ValueError, match=r"`stem` must make a feature map .B, rows"):
+        image_classifier(SHAPE, 5, stem=flat, **SMALL)
+    with pytest.raises(ValueError, match=r"`grid` must .*\(2, 2\).*grid=\(8, 8\)"):
+        image_classifier(SHAPE, 5, stem=backbone(), grid=(8, 8), **SMALL)
