@@ -119,3 +119,20 @@ def check_vocabulary(vocabulary: Sequence[str]) -> None:
                 "punctuation, as `learn_vocabulary` gives them; special tokens come on "
                 f"top. Received: {word!r}"
             )
+
+
+def detokenize_caption(tokens: Sequence[int], vocabulary: Sequence[str]) -> str:
+    """The words of a row of tokens, up to its end.
+
+    Raises:
+        ValueError: For a number that is no token.
+    """
+    names, words = (*SPECIAL_TOKENS, *vocabulary), []
+    for token in map(int, tokens):
+        if not 0 <= token < len(names):
+            raise ValueError(f"Tokens must lie in [0, {len(names)}). Received: {token}")
+        if token in (END, PADDING):
+            break
+        if token != START:
+            words.append(names[token])
+    return " ".join(words)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from operator import is_
 from typing import Any
 
@@ -16,10 +16,6 @@ from keras import ops
 from keras_stt import arguments
 from keras_stt.composite import dtype_config, part_from, sublayer_policy
 from keras_stt.export import export
-from keras_stt.layers import (
-    CrossAttention,
-    STTCrossAttention,
-)
 from keras_stt.models.caption_text import (
     END,
     PADDING,
@@ -27,6 +23,7 @@ from keras_stt.models.caption_text import (
     START,
     UNKNOWN,
     check_vocabulary,
+    detokenize_caption,
     tokenize_captions,
 )
 from keras_stt.models.image_encoder import (
@@ -38,16 +35,10 @@ from keras_stt.models.image_encoder import (
     mixer_factory,
 )
 from keras_stt.models.image_model import CheckedInputs, ImageModel, check_units
-from keras_stt.models.text_decoder import text_decoder
+from keras_stt.models.text_decoder import CROSS_ATTENTIONS, text_decoder
 from keras_stt.models.text_generator import TextGenerator
 from keras_stt.typing import Tensor
 from keras_stt.untracked import Untracked
-
-CROSS_ATTENTIONS: dict[str, Callable[[int], keras.layers.Layer]] = {
-    "mha": lambda heads: CrossAttention(heads, name="cross_attention"),
-    "stt": lambda heads: STTCrossAttention(heads, name="cross_attention"),
-}
-"""How the text reads the grid, by name: a layer from the number of heads."""
 
 #: Arguments that may be layers.
 _PARTS = ("encoder_mixer", "decoder_mixer", "stem")
@@ -276,18 +267,8 @@ class ImageCaptioner(CheckedInputs, keras.Model):
         Raises:
             ValueError: For arguments out of range, or images of another shape.
         """
-        max_length = self.max_length if max_length is None else max_length
-        for name, value in (
-            ("max_length", max_length),
-            ("beam_size", beam_size),
-            ("batch_size", batch_size),
-        ):
-            arguments.positive_integer(name, value)
-        if max_length > self.max_length:
-            raise ValueError(
-                f"`max_length` must be at most {self.max_length}, that of the model. "
-                f"Received: max_length={max_length}"
-            )
+        generator = self.text_generator(max_length, beam_size)
+        arguments.positive_integer("batch_size", batch_size)
         images = np.asarray(images)
         if images.shape[1:] != self._config["image_shape"]:
             raise ValueError(
@@ -299,7 +280,6 @@ class ImageCaptioner(CheckedInputs, keras.Model):
             images = images.astype(np.float32, copy=False)
         # A power of two at most: few sizes are compiled, whatever the number of images.
         size = min(batch_size, 2 ** math.ceil(math.log2(max(1, len(images)))))
-        generator = self._generator(max_length, beam_size)
         captions = []
         for start in range(0, len(images), size):
             batch = images[start : start + size]
@@ -314,12 +294,37 @@ class ImageCaptioner(CheckedInputs, keras.Model):
             captions += [self.detokenize(row) for row in rows]
         return captions
 
-    def _generator(self, max_length: int, beam_size: int) -> TextGenerator:
-        """The compiled search, made again when layers have other variables.
+    def text_generator(
+        self, max_length: int | None = None, beam_size: int = 1
+    ) -> TextGenerator:
+        """The search of `generate` as a model of its own, from images to tokens.
 
-        That is what `quantize` and `enable_lora` do; TensorFlow would go on with the
-        function it has traced.
+        It shares all weights with this one, and can be exported: on TensorFlow to
+        SavedModel and ONNX, on JAX to SavedModel. PyTorch exports no loop whose end
+        depends on what is computed.
+
+        Args:
+            max_length: As in `generate`.
+            beam_size: As in `generate`.
+
+        Returns:
+            A model that takes images, and returns tokens, int32, `(B, beam_size,
+            max_length + 1)`, which `detokenize` reads row by row, and the log
+            probabilities of the texts, float32, `(B, beam_size)`, the greatest first.
+
+        Raises:
+            ValueError: For arguments out of range.
         """
+        # Made again when layers have other variables, as after `quantize` and
+        # `enable_lora`: TensorFlow would go on with the function it has traced.
+        max_length = self.max_length if max_length is None else max_length
+        arguments.positive_integer("max_length", max_length)
+        arguments.positive_integer("beam_size", beam_size)
+        if max_length > self.max_length:
+            raise ValueError(
+                f"`max_length` must be at most {self.max_length}, that of the model. "
+                f"Received: max_length={max_length}"
+            )
         key = (max_length, beam_size)
         generator, variables = self._generators.content.get(key, (None, []))
         current = self.variables
@@ -352,17 +357,7 @@ class ImageCaptioner(CheckedInputs, keras.Model):
 
     def detokenize(self, tokens: Sequence[int]) -> str:
         """The words of a row of tokens, up to its end."""
-        names, words = (*SPECIAL_TOKENS, *self.vocabulary), []
-        for token in map(int, tokens):
-            if not 0 <= token < len(names):
-                raise ValueError(
-                    f"Tokens must lie in [0, {len(names)}). Received: {token}"
-                )
-            if token in (END, PADDING):
-                break
-            if token != START:
-                words.append(names[token])
-        return " ".join(words)
+        return detokenize_caption(tokens, self.vocabulary)
 
     def export(
         self,
@@ -372,8 +367,9 @@ class ImageCaptioner(CheckedInputs, keras.Model):
         input_signature: Any = None,
         **kwargs: Any,
     ) -> Any:
-        """Exports what a call computes, as `keras.Model.export`, without `generate`.
+        """Exports what a call computes, as `keras.Model.export`.
 
+        `text_generator` has an export of its own, for what `generate` computes.
         Without `input_signature` it takes what the model takes.
         """
         if input_signature is None:

@@ -8,8 +8,19 @@ from typing import Any
 import keras
 
 from keras_stt.composite import sublayer_policy
-from keras_stt.layers import PositionEmbedding, STTBlock
+from keras_stt.layers import (
+    CrossAttention,
+    PositionEmbedding,
+    STTBlock,
+    STTCrossAttention,
+)
 from keras_stt.portable import LayerNormalization
+
+CROSS_ATTENTIONS: dict[str, Callable[[int], keras.layers.Layer]] = {
+    "mha": lambda heads: CrossAttention(heads, name="cross_attention"),
+    "stt": lambda heads: STTCrossAttention(heads, name="cross_attention"),
+}
+"""How the text reads the grid, by name: a layer from the number of heads."""
 
 
 def text_decoder(

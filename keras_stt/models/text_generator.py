@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import os
 from collections.abc import Sequence
 from typing import Any
 
@@ -87,8 +89,7 @@ class TextGenerator(keras.Model):
             stay = ops.where(numbers == 0, 0.0, _NEVER)
             gains = ops.where(ops.expand_dims(ended, -1), stay, gains)
             total = ops.reshape(ops.expand_dims(scores, -1) + gains, (batch, K * V))
-            scores, chosen = ops.top_k(total, K)
-            chosen = ops.cast(chosen, "int32")
+            scores, chosen = _top_k(total, K)
             beam, token = chosen // V, chosen % V  # (B, K)
             tokens = ops.take_along_axis(tokens, ops.expand_dims(beam, -1), axis=1)
             ended = ops.take_along_axis(ended, beam, axis=1)
@@ -104,3 +105,41 @@ class TextGenerator(keras.Model):
             maximum_iterations=self.steps,
         )
         return tokens[:, :, : self.steps + 1], scores
+
+    def export(
+        self,
+        filepath: str | os.PathLike[str],
+        format: str = "tf_saved_model",
+        verbose: bool | None = None,
+        input_signature: Any = None,
+        **kwargs: Any,
+    ) -> Any:
+        """Exports the whole search, as `keras.Model.export`.
+
+        Without `input_signature` it takes batches of any size, of float images.
+        """
+        if input_signature is None:
+            input_signature = self.captioner.image_encoder.inputs
+        if keras.backend.backend() == "jax" and format == "tf_saved_model":
+            # JAX has no gradient of a loop whose end depends on what is computed.
+            kwargs.setdefault("jax2tf_kwargs", {"with_gradient": False})
+        return super().export(filepath, format, verbose, input_signature, **kwargs)
+
+
+def _top_k(values: Tensor, k: int) -> tuple[Tensor, Tensor]:
+    """The greatest of the last axis and their places, of equal ones the first.
+
+    Of maxima and minima, which every format of export knows: not `ops.top_k`, which
+    TensorFlow cannot read in a SavedModel that JAX made, nor `ops.argmax`, which LiteRT
+    and OpenVINO cannot read from TensorFlow.
+    """
+    size, found = values.shape[-1], []
+    places = ops.arange(size, dtype="int32")
+    for _ in range(k):
+        greatest = ops.max(values, axis=-1, keepdims=True)
+        place = ops.where(values == greatest, places, size)
+        place = ops.min(place, axis=-1, keepdims=True)
+        found.append((greatest, place))
+        values = ops.where(places == place, -math.inf, values)
+    scores, chosen = zip(*found, strict=True)
+    return ops.concatenate(scores, axis=-1), ops.concatenate(chosen, axis=-1)

@@ -53,7 +53,7 @@ def test_a_wide_beam_finds_the_most_probable_text():
 def test_any_number_of_images_is_few_shapes():
     """Each shape compiles; a batch is filled up to one that is there."""
     model, shapes = captioner(), set()
-    generator = model._generator(LENGTH, 1)
+    generator = model.text_generator(LENGTH)
     search = generator.predict_on_batch
     generator.predict_on_batch = lambda batch: shapes.add(batch.shape) or search(batch)
     for count in (1, 2, 3, 4, 5, 6):
