@@ -244,6 +244,19 @@ def test_a_loaded_captioner_writes_the_same(tmp_path):
     assert loaded.generate(images()) == TEXTS
 
 
+@pytest.mark.filterwarnings("ignore:.*HDF5:UserWarning")
+def test_the_legacy_format_needs_the_class(tmp_path):
+    """HDF5 files of Keras hold the name of a class without its package."""
+    model = speaking("stt-dense", "stt")
+    model.save(tmp_path / "captioner.h5")
+    with pytest.raises(ValueError, match="Unknown layer: 'ImageCaptioner'"):
+        keras.models.load_model(tmp_path / "captioner.h5")
+    loaded = keras.models.load_model(
+        tmp_path / "captioner.h5", custom_objects={"ImageCaptioner": ImageCaptioner}
+    )
+    assert loaded.generate(images()) == TEXTS
+
+
 # What Keras passes to JAX.
 @pytest.mark.filterwarnings("ignore:The `native_serialization`:DeprecationWarning")
 def test_an_exported_captioner_computes_the_same(tmp_path):

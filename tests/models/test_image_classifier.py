@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from support import array, randomize, relative_error
 
-from keras_stt.layers import STT, STTBlock
+from keras_stt.layers import STT, PositionEmbedding, STTBlock
 from keras_stt.mixers import MIXERS
 from keras_stt.models import ImageModel, image_classifier
 
@@ -218,6 +218,17 @@ def test_training_on_bytes_and_on_floats_is_the_same(tmp_path):
     model.save(tmp_path / "model.keras")
     again = keras.saving.load_model(tmp_path / "model.keras")
     np.testing.assert_allclose(array(again(pixels)), array(model(floats)), atol=1e-4)
+
+
+def test_the_legacy_format_needs_the_classes(tmp_path):
+    """HDF5 files of Keras hold the name of a class without its package."""
+    model = randomize(image_classifier(SHAPE, 5, **SMALL))
+    model.save(tmp_path / "model.h5")
+    classes = (ImageModel, PositionEmbedding, STTBlock)
+    names = {each.__name__: each for each in classes}
+    again = keras.saving.load_model(tmp_path / "model.h5", custom_objects=names)
+    x = np.random.default_rng(0).random((2, *SHAPE)).astype("float32")
+    np.testing.assert_allclose(array(again(x)), array(model(x)), atol=1e-6)
 
 
 def test_a_part_of_a_model_keeps_the_rule():
