@@ -31,7 +31,7 @@ Grid = Annotated[
         metavar="ROWSxCOLUMNS",
         n_tokens=1,
         converter=lambda _, tokens: _grid(tokens[0].value),
-        show_default=grid_text,
+        show_default=lambda grid: grid_text(grid or (8, 8)),
     ),
 ]
 Grids = Annotated[
