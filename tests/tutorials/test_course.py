@@ -75,10 +75,9 @@ def test_solutions_are_left_out_for_students_and_wrong_answers_for_all(build, co
     assert "y = 2 * x" in solved
     assert "half = number / 2" in solved
     assert "<solution>" not in solved
-    assert gaps == (
-        "def twice(x):\n    ...  # your code here\n\nhalf = ...  # your code here\n\n"
-        "# Stuck? %load solutions/01_1.py"
-    )
+    assert "y = 2 * x" not in gaps
+    assert gaps.startswith("def twice(x):\n    ...")
+    assert "solutions/01_1.py" in gaps
     assert build.solutions(path) == {"01_1.py": f"{notebooks.solved(SOLUTION)}\n"}
     for notebook in (build.teacher(path), build.student(path)):
         assert len(code(notebook)) == 3
@@ -127,16 +126,17 @@ def test_the_rehearsal_fails_where_a_check_lets_a_wrong_answer_pass(
 
 def test_drift_is_found(build, course):
     path = write(course)
-    assert build.drift(path) == [
-        "01_twice.ipynb: missing",
-        "student/01_twice.ipynb: missing",
-        "student/solutions/01_1.py: not what its source says",
+    assert [problem.split(":")[0] for problem in build.drift(path)] == [
+        "01_twice.ipynb",
+        "student/01_twice.ipynb",
+        "student/solutions/01_1.py",
     ]
     assert build.write(path, anew=False) == []
     assert build.drift(path) == []
     made = course / "01_twice.ipynb"
     made.write_text(made.read_text().replace("number = 4", "number = 5"))
-    assert build.drift(path) == ["01_twice.ipynb: not what its source says"]
+    (problem,) = build.drift(path)
+    assert problem.startswith("01_twice.ipynb:")
     write(course, TINY.replace("# # Twice", "# # Double"))
     assert len(build.drift(path)) == 2
 

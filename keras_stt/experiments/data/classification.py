@@ -48,13 +48,7 @@ class Images:
     def batch(
         self, pixels: npt.NDArray[np.float32], chosen: Any, draws: Any
     ) -> tuple[Any, ...]:
-        """Images and labels of a batch, as `keras.Model.fit` takes them.
-
-        Args:
-            pixels: The images of the batch, augmented, float32 in [0, 1].
-            chosen: Which images they are.
-            draws: A random number in [0, 1) for each; not needed here.
-        """
+        """Images and labels of a batch, as `keras.Model.fit` takes them."""
         return pixels, self.labels[chosen]
 
 
@@ -164,14 +158,7 @@ def _load_own(
     image_size: int | None,
     progress: bool,
 ) -> ClassificationData:
-    """Reads a folder or an .npz file.
-
-    Args:
-        path: The folder or file.
-        counts: Numbers of training, validation and test images that are asked for.
-        image_size: As in `load_classification`.
-        progress: As in `load_classification`.
-    """
+    """Reads a folder or an .npz file; of `counts`, what is asked for of each split."""
     train, validation, test = counts
     name, own = name_of(path), open_own(path, image_size, progress)
     available = own.sizes["train"]

@@ -76,13 +76,7 @@ class TokenizedImages:
         )
 
     def batch(self, pixels: Any, chosen: Any, draws: Any) -> tuple[Any, ...]:
-        """One caption per image: inputs, next tokens, and which of them count.
-
-        Args:
-            pixels: The images of the batch, augmented, float32 in [0, 1].
-            chosen: Which images they are.
-            draws: A random number in [0, 1) for each, which says which caption.
-        """
+        """One caption per image: inputs, next tokens, and which of them count."""
         which = (np.asarray(draws) * self.counts[chosen]).astype(np.int64)
         tokens = self.tokens[chosen, which]
         inputs, targets = tokens[:, :-1], tokens[:, 1:]

@@ -3,9 +3,7 @@
 import base64
 import os
 import re
-from collections import defaultdict
 from pathlib import Path
-from statistics import fmean
 from typing import Any
 
 import matplotlib
@@ -143,19 +141,21 @@ def _search(results: Results) -> Data | None:
     search = results.get("search")
     if not search:
         return None
-    tried: dict[str, dict[float, list[float]]] = {}
-    for name, tries in search.items():
-        tried[name] = defaultdict(list)
-        for run in tries.get("runs", []):
-            tried[name][run["learning_rate"]].append(run["validation_accuracy"])
+    tried = {
+        name: {
+            run["learning_rate"]: run["validation_accuracy"]
+            for run in tries.get("runs", [])
+        }
+        for name, tries in search.items()
+    }
     rates = sorted({rate for runs in tried.values() for rate in runs})
     rows = []
     for name in (name for name in variants(results) if name in tried):
         cells = []
         for rate in rates:
-            # A run that diverged has no accuracy.
-            runs = [run for run in tried[name].get(rate, []) if run is not None]
-            number = f"{100 * fmean(runs):.1f}" if runs else MISSING
+            accuracy = tried[name].get(rate)
+            # A run that diverged has none.
+            number = MISSING if accuracy is None else f"{100 * accuracy:.1f}"
             chosen = rate == search[name].get("best")
             cells.append({"number": number, "spread": "", "bold": chosen})
         rows.append(_row(results, name, cells))

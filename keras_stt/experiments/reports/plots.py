@@ -67,8 +67,7 @@ def write_figures(results: Results, folder: str | os.PathLike[str]) -> list[Path
 
     Returns:
         The files: `accuracy.png`, `learning.png`, `robustness.png`, `cost.png` and
-        `trade_off.png`, in this order, and those of `reports/robustness.py`, without
-        those that lack data.
+        `trade_off.png`, in this order, without those that lack data.
     """
     check(results)
     folder = Path(folder)
@@ -162,17 +161,7 @@ def robustness(results: Results) -> Figure | None:
     figure, panels = two_panels(sharey=True)
     drawn: set[str] = set()
     for axes, group in zip(panels, ("noise", "fgsm"), strict=True):
-        for variant, look in looks(results).items():
-            points = {
-                measure.strength: runs
-                for measure in [clean, *measures(results, group)]
-                if (runs := runs_of(results, variant, measure)).size
-            }
-            if len(points) > 1:
-                line(axes, points.values(), look, [*points])
-                drawn.add(variant)
-        strengths = [0, *(measure.strength for measure in measures(results, group))]
-        axes.set_xticks(strengths, [f"{strength:g}" for strength in strengths])
+        drawn |= strength_lines(axes, results, group, {0: clean})
     if not drawn:
         return None
     left, right = panels
@@ -183,6 +172,26 @@ def robustness(results: Results) -> Figure | None:
     order = [name for name in best_first(results) if name in drawn]
     legend(right, order, looks(results))
     return figure
+
+
+def strength_lines(
+    axes: Axes, results: Results, group: str, undisturbed: dict[float, Measure]
+) -> set[str]:
+    """A line per variant through the strengths of a group; returns who has one."""
+    along = {measure.strength: measure for measure in measures(results, group)}
+    along = dict(sorted((undisturbed | along).items()))
+    drawn = set()
+    for variant, look in looks(results).items():
+        points = {
+            strength: runs
+            for strength, measure in along.items()
+            if (runs := runs_of(results, variant, measure)).size
+        }
+        if len(points) > 1:
+            line(axes, points.values(), look, [*points])
+            drawn.add(variant)
+    axes.set_xticks([*along], [f"{strength:g}" for strength in along])
+    return drawn
 
 
 def best_first(results: Results) -> list[str]:

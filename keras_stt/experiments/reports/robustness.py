@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from keras_stt.experiments.reports import plots
@@ -153,18 +152,18 @@ def figure(results: Results, family: Family) -> Figure:
     canvas, panels = plots.two_panels()
     drawn: set[str] = set()
     if family.name == "attacks":
-        _lines(panels[0], results, "pgd", {0: subset}, drawn)
-        _lines(panels[1], results, "universal", {0: subset}, drawn)
+        drawn |= plots.strength_lines(panels[0], results, "pgd", {0: subset})
+        drawn |= plots.strength_lines(panels[1], results, "universal", {0: subset})
         panels[0].set(title="PGD", xlabel="ε (255ths of the pixel range)")
         panels[1].set(title="One perturbation for all images")
         panels[1].set_xlabel("ε (255ths of the pixel range)")
     elif family.name == "stability":
-        _lines(panels[0], results, "shift", {}, drawn)
-        _lines(panels[1], results, "occlusion", {0: subset}, drawn)
+        drawn |= plots.strength_lines(panels[0], results, "shift", {})
+        drawn |= plots.strength_lines(panels[1], results, "occlusion", {0: subset})
         panels[0].set(title="Same answer after shifts", xlabel="Largest shift (pixels)")
         panels[1].set(title="Partly hidden", xlabel="Share of the cells that is grey")
     else:
-        _lines(panels[0], results, "resolution", {1: subset}, drawn)
+        drawn |= plots.strength_lines(panels[0], results, "resolution", {1: subset})
         panels[0].set(title="Other sizes", xlabel="Size, as a multiple of training's")
         (error,) = measures(results, "calibration")
         order = [name for name in ranked(results) if summary_of(results, name, error)]
@@ -204,28 +203,6 @@ def _corruptions(results: Results) -> Figure:
     axes.set(title="Corruptions", xlabel="Accuracy, mean over five severities (%)")
     plots.legend(axes, order, looks(results))
     return canvas
-
-
-def _lines(
-    axes: Axes,
-    results: Results,
-    group: str,
-    undisturbed: dict[float, Measure],
-    drawn: set[str],
-) -> None:
-    """A line per mixer through the strengths of a group; adds the mixer to `drawn`."""
-    along = {measure.strength: measure for measure in measures(results, group)}
-    along = dict(sorted((undisturbed | along).items()))
-    for name, look in looks(results).items():
-        points = {
-            strength: runs
-            for strength, measure in along.items()
-            if (runs := plots.runs_of(results, name, measure)).size
-        }
-        if len(points) > 1:
-            plots.line(axes, points.values(), look, [*points])
-            drawn.add(name)
-    axes.set_xticks([*along], [f"{strength:g}" for strength in along])
 
 
 def _columns(results: Results, family: Family) -> dict[str, list[Measure]]:

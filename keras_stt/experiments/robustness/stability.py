@@ -12,6 +12,7 @@ from keras_stt.experiments.measures.predictions import (
     disturbed_accuracy,
     unit,
 )
+from keras_stt.experiments.training.batches import translated
 
 #: The value of hidden pixels: the middle of the range.
 GREY = 0.5
@@ -41,17 +42,11 @@ def shift_consistency(
         Zhang, Making convolutional networks shift-invariant again, arXiv 1904.11486.
     """
     rng = np.random.default_rng([seed, largest])
-    height, width = data.images.shape[1:3]
-    margin = [(0, 0), (largest, largest), (largest, largest), (0, 0)]
-    wide = np.pad(unit(data.images), margin)
-    answers = []
+    images, answers = unit(data.images), []
     for _ in range(2):
         offsets = rng.integers(0, 2 * largest, (len(data), 2), endpoint=True)
-        shifted = [
-            image[row : row + height, column : column + width]
-            for image, (row, column) in zip(wide, offsets, strict=True)
-        ]
-        answers.append(classes(model, np.stack(shifted), batch_size))
+        shifted = translated(images, largest - offsets)
+        answers.append(classes(model, shifted, batch_size))
     return float(np.mean(answers[0] == answers[1]))
 
 

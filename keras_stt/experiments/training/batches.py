@@ -47,13 +47,13 @@ class EpochBatches(keras.utils.PyDataset):
             turned = self._turns[chosen] == turns
             images[turned] = np.rot90(images[turned], turns, axes=(1, 2))
         if shift.any():
-            images = _translated(images, shift)
+            images = translated(images, shift)
         pixels = np.divide(images, 255, dtype=np.float32)
         return self._data.batch(pixels, chosen, self._draws[chosen])
 
 
-def _translated(images: np.ndarray, shift: np.ndarray) -> np.ndarray:
-    """Image i moved by `shift[i]` pixels down and right; zeros fill up."""
+def translated(images: np.ndarray, shift: np.ndarray) -> np.ndarray:
+    """Images, the i-th moved by `shift[i]` pixels down and right; zeros fill up."""
     most = int(abs(shift).max())
     (height, width), pad = images.shape[1:3], (most, most)
     padded = np.pad(images, ((0, 0), pad, pad, (0, 0)))

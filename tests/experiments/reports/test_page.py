@@ -9,7 +9,7 @@ from samples import SAMPLE, partial_results, sample_results
 
 from keras_stt.experiments.reports.page import write_report
 from keras_stt.experiments.reports.results import summary
-from keras_stt.experiments.reports.table import verdict
+from keras_stt.experiments.reports.table import unfinished, verdict
 
 pytestmark = pytest.mark.backend_free
 
@@ -42,6 +42,14 @@ class Page(HTMLParser):
     def all(self, tag):
         return [attributes for name, attributes in self.tags if name == tag]
 
+    def with_class(self, name):
+        return [each for _, each in self.tags if name in each.get("class", "").split()]
+
+
+def plain(text):
+    """A text without the marks of code and unbreakable spaces."""
+    return text.replace("`", "").replace("\xa0", " ")
+
 
 @pytest.fixture(scope="module")
 def page(tmp_path_factory):
@@ -67,10 +75,8 @@ def test_it_needs_no_other_file(page):
         assert image["alt"]
 
 
-def test_it_follows_the_scheme_and_the_width(page):
-    assert "prefers-color-scheme" in page.source
+def test_it_fits_a_phone(page):
     assert "viewport" in [meta.get("name") for meta in page.all("meta")]
-    assert page.all("html") == [{"lang": "en"}]
 
 
 def test_it_forbids_scripts_and_the_network(page):
@@ -80,10 +86,10 @@ def test_it_forbids_scripts_and_the_network(page):
 
 
 def test_it_opens_with_the_verdict(page):
-    assert "10 mixers · 3 seeds · 6 epochs · tensorflow" in page.text
-    assert "Token mixers compared on cifar10" in page.text
-    assert verdict(sample_results()).replace("`", "") in page.text.replace("\xa0", " ")
-    assert "Unfinished" not in page.text
+    assert "10 mixers" in page.text
+    assert "cifar10" in page.text
+    assert plain(verdict(sample_results())) in plain(page.text)
+    assert not page.with_class("notice")
 
 
 def test_it_has_every_mixer_and_measure(page):
@@ -117,18 +123,12 @@ def test_it_shows_the_search_and_its_choice(page):
 
 def test_it_says_how_it_was_measured(page):
     results = sample_results()
-    assert "cifar10 3.0.2 of 32 × 32 × 3 in 10 classes: 20,000 images" in page.text
-    assert "10,000 to test on" in page.text
+    for fact in ("3.0.2", "20,000", "10,000", "AMD EPYC", "8 × 8", "0, 1, 2"):
+        assert fact in page.text
     assert results["command"] in page.text
-    assert "AMD EPYC, 2 cores" in page.text
-    assert "<dt>grid</dt><dd>8 × 8</dd>" in page.source
-    assert "<dt>seeds</dt><dd>0, 1, 2</dd>" in page.source
     for package, version in results["versions"].items():
-        assert f"<dt>{package}</dt><dd>{version}</dd>" in page.source
-
-
-def test_it_names_its_limits(page):
-    assert "no number of that paper is reproduced" in page.text
+        assert package in page.text
+        assert version in page.text
 
 
 def test_a_report_of_captioners(tmp_path):
@@ -141,7 +141,6 @@ def test_a_report_of_captioners(tmp_path):
     }
     (tmp_path / "gallery.png").write_bytes(b"picture")
     page = Page(write_report(results, tmp_path))
-    assert "Captioners compared" in page.text
     assert "1.25" in page.text
     assert "50.0" in page.text
     assert base64.b64encode(b"picture").decode() in page.source
@@ -150,24 +149,24 @@ def test_a_report_of_captioners(tmp_path):
 
 def test_partial_results(tmp_path):
     page = Page(write_report(partial_results(), tmp_path))
-    assert "So far, stt-mixture-dot has the best test accuracy of 7" in page.text
-    assert "mha has 1 of 3 seeds" in page.text
+    assert plain(verdict(partial_results())) in plain(page.text)
+    for text in unfinished(partial_results()):
+        assert plain(text) in plain(page.text)
+    assert page.with_class("notice")
     assert len(page.all("img")) == 4
-    assert "Figure 4." in page.text
-    assert "Figure 5." not in page.text
 
 
 def test_results_that_hold_next_to_nothing(tmp_path):
     page = Page(write_report({"schema": 1}, tmp_path))
-    assert "No test accuracy has been measured yet." in page.text
+    assert verdict({"schema": 1}) in page.text
     assert page.all("img") == []
 
 
 def test_without_a_search(tmp_path):
     results = sample_results(["mha", "own"], seeds=(0,), search=False)
     page = Page(write_report(results, tmp_path))
-    assert "None was run. Learning rate: 0.001." in page.text
-    assert "1 seed ·" in page.text
+    assert len(page.all("table")) == 2
+    assert "0.001" in page.text
 
 
 def test_what_comes_from_outside_is_escaped(tmp_path):
@@ -187,6 +186,6 @@ def test_what_comes_from_outside_is_escaped(tmp_path):
 
 
 def test_other_schemas_are_refused(tmp_path):
-    with pytest.raises(ValueError, match="Expected results of schema 1"):
+    with pytest.raises(ValueError, match="schema"):
         write_report({"schema": "1"}, tmp_path)
     assert not list(tmp_path.iterdir())

