@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import keras
@@ -64,6 +65,10 @@ class Composite(keras.layers.Layer):
     def get_config(self) -> dict[str, Any]:
         """The arguments of the constructor, with the policies of all sublayers."""
         return {**super().get_config(), "dtype": dtype_config(self)}
+
+    def _post_build(self) -> None:
+        super()._post_build()
+        keep_frozen(self)
 
 
 def sublayer_policy(policy: Policy, name: str, of_keras: bool = False) -> Policy:
@@ -199,3 +204,38 @@ def _leaves(layer: keras.layers.Layer) -> Iterator[tuple[str, keras.layers.Layer
     for part in sublayers(layer):
         below = [(f"{part.name}/{path}", each) for path, each in _leaves(part)]
         yield from below or [(part.name, part)]
+
+
+def keep_frozen(layer: keras.layers.Layer) -> None:
+    """Freezes what is below frozen layers.
+
+    A layer that is loaded as frozen makes its sublayers later, in `build`, and Keras
+    leaves these trainable.
+    """
+    for part in sublayers(layer):
+        keep_frozen(part)
+    if not layer.trainable:
+        layer.trainable = False
+
+
+@contextmanager
+def uncompiled(model: keras.Model) -> Iterator[None]:
+    """Has Keras serialise or clone a model without how it is compiled.
+
+    A copy would fail for a loss or metric that is not registered.
+    """
+    compiled = [each for each in (model, *_models_in(model)) if each.compiled]
+    for each in compiled:
+        each.compiled = False
+    try:
+        yield
+    finally:
+        for each in compiled:
+            each.compiled = True
+
+
+def _models_in(model: keras.Model) -> Iterator[keras.Model]:
+    for layer in model.layers:
+        if isinstance(layer, keras.Model):
+            yield layer
+            yield from _models_in(layer)

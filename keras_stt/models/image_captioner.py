@@ -14,7 +14,7 @@ import numpy.typing as npt
 from keras import ops
 
 from keras_stt import arguments
-from keras_stt.composite import dtype_config, part_from, sublayer_policy
+from keras_stt.composite import dtype_config, part_from, sublayer_policy, uncompiled
 from keras_stt.export import export
 from keras_stt.models.caption_text import (
     END,
@@ -299,9 +299,10 @@ class ImageCaptioner(CheckedInputs, keras.Model):
     ) -> TextGenerator:
         """The search of `generate` as a model of its own, from images to tokens.
 
-        It shares all weights with this one, and can be exported: on TensorFlow to
-        SavedModel and ONNX, on JAX to SavedModel. PyTorch exports no loop whose end
-        depends on what is computed.
+        It shares all weights with this one. On TensorFlow it exports to SavedModel,
+        ONNX, LiteRT and OpenVINO, on JAX to SavedModel; PyTorch exports no loop whose
+        end depends on what is computed. Ask for it again after `quantize` or
+        `enable_lora`, which give layers other variables. To save it, save this model.
 
         Args:
             max_length: As in `generate`.
@@ -315,8 +316,6 @@ class ImageCaptioner(CheckedInputs, keras.Model):
         Raises:
             ValueError: For arguments out of range.
         """
-        # Made again when layers have other variables, as after `quantize` and
-        # `enable_lora`: TensorFlow would go on with the function it has traced.
         max_length = self.max_length if max_length is None else max_length
         arguments.positive_integer("max_length", max_length)
         arguments.positive_integer("beam_size", beam_size)
@@ -328,6 +327,7 @@ class ImageCaptioner(CheckedInputs, keras.Model):
         key = (max_length, beam_size)
         generator, variables = self._generators.content.get(key, (None, []))
         current = self.variables
+        # TensorFlow would go on with the function it has traced for other variables.
         same = len(variables) == len(current) and all(map(is_, variables, current))
         if generator is None or not same:
             generator = TextGenerator(
@@ -383,7 +383,10 @@ class ImageCaptioner(CheckedInputs, keras.Model):
         config = {"name": self.name, "dtype": dtype_config(self), **self._config}
         for name in _PARTS:
             part = config[name].content
-            if isinstance(part, keras.layers.Layer):
+            if isinstance(part, keras.Model):
+                with uncompiled(part):
+                    part = keras.saving.serialize_keras_object(part)
+            elif isinstance(part, keras.layers.Layer):
                 part = keras.saving.serialize_keras_object(part)
             config[name] = part
         return config

@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 import keras
 
 from keras_stt import arguments
-from keras_stt.composite import sublayer_policy
+from keras_stt.composite import keep_frozen, sublayer_policy
 from keras_stt.layers import PositionEmbedding, STTBlock
 from keras_stt.mixers import MIXERS
 from keras_stt.portable import LayerNormalization
@@ -75,7 +75,11 @@ def encode(
     depth = arguments.positive_integer("depth", depth)
     policy = keras.dtype_policies.get(dtype)
 
+    # The stem may be a part of a model of this package, with layers of the same names.
+    prefix = "encoder_" if isinstance(stem, keras.Model) else ""
+
     def named(name: str) -> dict[str, Any]:
+        name = f"{prefix}{name}"
         return {"name": name, "dtype": sublayer_policy(policy, name)}
 
     num_heads = arguments.positive_integer("num_heads", num_heads)
@@ -190,13 +194,20 @@ def _feature_map(
     Raises:
         ValueError: If it doesn't take them, or makes anything but a grid of features.
     """
+    taken: Any = getattr(stem, "inputs", None) or ()
+    if any(keras.backend.is_int_dtype(each.dtype) for each in taken):
+        raise ValueError(
+            "`stem` must take float images, in [0, 1]. "
+            f"Received: stem={stem!r}, which takes {taken[0].dtype}"
+        )
     try:
         x = stem(images)
-    except ValueError as error:
+    except (TypeError, ValueError) as error:
         raise ValueError(
             f"`stem` must take images of shape {images.shape[1:]}. "
             f"Received: stem={stem!r} ({error})"
         ) from error
+    keep_frozen(stem)
     shape = getattr(x, "shape", ())
     if len(shape) != 4 or None in shape[1:]:
         raise ValueError(

@@ -9,6 +9,7 @@ import numpy as np
 from keras import ops
 
 from keras_stt import arguments
+from keras_stt.composite import keep_frozen, uncompiled
 from keras_stt.export import export
 from keras_stt.typing import Tensor
 
@@ -96,6 +97,18 @@ class ImageModel(CheckedInputs, keras.Model):
         if isinstance(self.input_shape, tuple) and len(self.input_shape) == 4:
             sizes = (None, *self.input_shape[1:3], None)
             arguments.check_sizes(name, inputs, sizes, self.name)
+
+    def get_config(self) -> dict[str, Any]:
+        """The config, without how models in the model are compiled."""
+        with uncompiled(self):
+            return super().get_config()
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any], **kwargs: Any) -> ImageModel:
+        """Makes the model; what is frozen of it stays so."""
+        model = super().from_config(config, **kwargs)
+        keep_frozen(model)
+        return model
 
     def call(self, inputs: Tensor, training: Any = None, mask: Any = None) -> Tensor:
         """Calls the network with images in [0, 1]."""

@@ -10,13 +10,14 @@ from typing import Any
 import keras
 from keras import ops
 
+from keras_stt.models.image_model import CheckedInputs
 from keras_stt.typing import Tensor
 
 _NEVER = -1e9
 """Log probability of what must not be chosen; finite, so that sums stay finite."""
 
 
-class TextGenerator(keras.Model):
+class TextGenerator(CheckedInputs, keras.Model):
     """Searches the most probable texts for images, step by step in a compiled loop.
 
     All shapes are fixed: a text is `max_length + 1` tokens, the first its start. Each
@@ -138,7 +139,8 @@ def _top_k(values: Tensor, k: int) -> tuple[Tensor, Tensor]:
     for _ in range(k):
         greatest = ops.max(values, axis=-1, keepdims=True)
         place = ops.where(values == greatest, places, size)
-        place = ops.min(place, axis=-1, keepdims=True)
+        # Nothing equals NaN: the last place then, which is one at least.
+        place = ops.minimum(ops.min(place, axis=-1, keepdims=True), size - 1)
         found.append((greatest, place))
         values = ops.where(places == place, -math.inf, values)
     scores, chosen = zip(*found, strict=True)

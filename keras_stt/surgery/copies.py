@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from typing import Any
 
 import keras
 from keras import ops
 
 from keras_stt import ops as stt_ops
-from keras_stt.composite import Composite, SizedWeight, sublayers
+from keras_stt.composite import Composite, SizedWeight, sublayers, uncompiled
 from keras_stt.export import export
 from keras_stt.typing import Layer
 
@@ -25,35 +24,12 @@ def copy_of(layer: Layer) -> Layer:
     return type(layer).from_config(layer.get_config())
 
 
-@contextmanager
-def uncompiled(model: keras.Model) -> Iterator[None]:
-    """Has Keras clone a model without compiling the copy.
-
-    It would fail for a loss or metric that is not registered.
-    """
-    compiled = [each for each in (model, *_models_in(model)) if each.compiled]
-    for each in compiled:
-        each.compiled = False
-    try:
-        yield
-    finally:
-        for each in compiled:
-            each.compiled = True
-
-
-def _models_in(model: keras.Model) -> Iterator[keras.Model]:
-    for layer in model.layers:
-        if isinstance(layer, keras.Model):
-            yield layer
-            yield from _models_in(layer)
-
-
-def check_functional(model: Any, inputs: str = "") -> None:
+def check_functional(model: Any, inputs: str = "", name: str = "`model`") -> None:
     """Raises a `ValueError` unless a model is functional or Sequential, and built."""
     functional = isinstance(model, keras.Model) and model.built
     if not functional or not hasattr(model, "inputs"):
         raise ValueError(
-            f"`model` must be a functional or Sequential model that is built{inputs}. "
+            f"{name} must be a functional or Sequential model that is built{inputs}. "
             f"Received: model={model!r}"
         )
 

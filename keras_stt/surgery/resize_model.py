@@ -6,10 +6,10 @@ from typing import Any
 
 import keras
 
-from keras_stt.composite import part_from
+from keras_stt.composite import part_from, uncompiled
 from keras_stt.export import export
 from keras_stt.models import ImageCaptioner
-from keras_stt.surgery.copies import check_functional, copy_of, copy_state, uncompiled
+from keras_stt.surgery.copies import check_functional, copy_of, copy_state
 from keras_stt.typing import Layer, Shape
 
 
@@ -99,6 +99,7 @@ def _captioner_config(model: ImageCaptioner, image_shape: Any) -> dict[str, Any]
     config["image_shape"] = tuple(image_shape)
     stem = part_from(config["stem"])
     if isinstance(stem, keras.Model):
+        check_functional(stem, name="the stem of `model`")
         return {**config, "grid": None, "stem": resize_model(stem, image_shape)}
     grid = model.image_encoder.output_shape[1:3]
     cells = [size // count for size, count in zip(old, grid, strict=False)]
@@ -116,6 +117,7 @@ def _captioner_config(model: ImageCaptioner, image_shape: Any) -> dict[str, Any]
 
 def _rebuilt(model: keras.Model, inputs: Any) -> keras.Model:
     """The layers of a model once more, built for other inputs."""
+    check_functional(model, name="a model in `model`")
     if isinstance(model, keras.Sequential):
         values = inputs
 

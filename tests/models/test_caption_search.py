@@ -2,6 +2,8 @@
 
 import itertools
 
+import numpy as np
+import pytest
 from captioners import (
     END,
     FIRST,
@@ -75,3 +77,19 @@ def test_fine_tuning_is_seen():
     logits.quantize("int8")
     quantized = model.generate(images(6))
     assert quantized == [best_text(model, image, 1) for image in images(6)]
+
+
+def test_the_search_checks_its_images():
+    search = captioner().text_generator()
+    for entry in (search, search.predict, search.predict_on_batch):
+        with pytest.raises(ValueError, match=r"\[0, 1\].*Received: float32.*255"):
+            entry(np.full((2, 8, 12, 3), 255, "float32"))
+
+
+@pytest.mark.parametrize("beam_size", [1, 2])
+def test_a_diverged_captioner_writes_something(beam_size):
+    model = captioner()
+    kernel = model.text_decoder.get_layer("logits").kernel
+    kernel.assign(np.full(kernel.shape, np.nan))
+    texts = model.generate(images(2), beam_size=beam_size)
+    assert [type(text) for text in texts] == [str, str]

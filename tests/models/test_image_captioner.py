@@ -158,7 +158,9 @@ def test_trained_on_bytes():
     assert model.generate(pixels) == model.generate(pixels / 255.0) == TEXTS
 
 
-@pytest.mark.parametrize("entry", ["generate", "predict", "fit", "evaluate", "call"])
+@pytest.mark.parametrize(
+    "entry", ["generate", "predict", "fit", "evaluate", "call", "train_on_batch"]
+)
 def test_floats_that_are_no_pixels_are_an_error(entry):
     model, wrong = captioner(), images() * 255
     model.compile("sgd", "mse")
@@ -170,6 +172,7 @@ def test_floats_that_are_no_pixels_are_an_error(entry):
         "fit": lambda: model.fit(data, tokens[:, 1:], verbose=0),
         "evaluate": lambda: model.evaluate(data, tokens[:, 1:], verbose=0),
         "call": lambda: model(data),
+        "train_on_batch": lambda: model.train_on_batch(data, tokens[:, 1:]),
     }
     with pytest.raises(ValueError, match=r"image.*\[0, 1\].*Received: float32"):
         calls[entry]()

@@ -1,4 +1,4 @@
-"""What is left of a trained classifier in int8 and int4, and how small its file is?
+"""What is left of a trained classifier in int8 and int4, and how small is its file?
 
 `python docs/results/quantization/run.py --runs DIR --data-dir DIR --output FILE` takes
 the finished runs of a `keras-stt compare classify` folder, quantises each model, saves

@@ -20,11 +20,16 @@ from keras_stt.experiments.robustness import suite
 from keras_stt.experiments.robustness.attacks import fgsm_accuracy
 from keras_stt.experiments.robustness.corruptions import check_corruptible
 from keras_stt.experiments.robustness.noise import noise_accuracy
+from keras_stt.layers import PositionEmbedding, STTBlock
 from keras_stt.mixers import MIXERS
 from keras_stt.models import image_classifier
-from keras_stt.surgery import SizeError, resize_model
+from keras_stt.surgery import resize_model
 
-_CONVOLUTIONS = (keras.layers.Conv2D, keras.layers.DepthwiseConv2D)
+_CONVOLUTIONS = (
+    keras.layers.Conv2D,
+    keras.layers.DepthwiseConv2D,
+    keras.layers.SeparableConv2D,
+)
 
 
 class ClassifyComparison(Comparison):
@@ -118,11 +123,11 @@ class ClassifyComparison(Comparison):
         shape = (round(scale * height), round(scale * width), channels)
         try:
             return resize_model(model, shape)
-        except SizeError:
+        except ValueError:
             return None
 
     def sizes(self, model: keras.Model, variant: str) -> dict[str, int]:
-        settings, layer = self.settings, model.get_layer("block_0").mixer
+        settings, layer = self.settings, _first(model, STTBlock).mixer
         mixing = MIXERS[variant].multiply_adds(
             _grid(model), settings.width, settings.num_heads
         )
@@ -136,8 +141,13 @@ class ClassifyComparison(Comparison):
 
 def _grid(model: keras.Model) -> tuple[int, int]:
     """The grid that the blocks of a classifier work on."""
-    rows, columns = model.get_layer("position").output.shape[1:3]
+    rows, columns = _first(model, PositionEmbedding).output.shape[1:3]
     return rows, columns
+
+
+def _first(model: keras.Model, kind: type[keras.layers.Layer]) -> Any:
+    """The first layer of a kind."""
+    return next(layer for layer in model.layers if isinstance(layer, kind))
 
 
 def _accuracies(
@@ -195,8 +205,9 @@ def skeleton_multiply_adds(model: keras.Model) -> int:
             count += skeleton_multiply_adds(layer)
         elif isinstance(layer, (*_CONVOLUTIONS, keras.layers.Dense)):
             positions = int(np.prod(layer.output.shape[1:-1]))
-            count += positions * int(np.prod(layer.kernel.shape))
-        elif layer.name.startswith("block_"):
+            kernels = [each.shape for each in layer.weights if "kernel" in each.name]
+            count += positions * sum(int(np.prod(shape)) for shape in kernels)
+        elif isinstance(layer, STTBlock):
             _, rows, columns, channels = layer.output.shape
             count += 2 * rows * columns * channels * layer.expand.units
     return count

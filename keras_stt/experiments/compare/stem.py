@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import zlib
 from pathlib import Path
+from zipfile import BadZipFile, ZipFile
 
 import keras
 
@@ -29,11 +30,24 @@ def stem_name(stem: str) -> str:
 
 
 def stem_identity(stem: str) -> str:
-    """The name of a stem, with a checksum if it is a file."""
+    """The name of a stem, with a checksum of its layers and weights if it is a file.
+
+    Raises:
+        UserError: If the file is not one of Keras's.
+    """
     if stem in STEMS:
         return stem
-    content = Path(stem).expanduser().read_bytes()
-    return f"{stem_name(stem)} {zlib.crc32(content):08x}"
+    try:
+        with ZipFile(Path(stem).expanduser()) as file:
+            # The metadata are the date, and Keras's version.
+            parts = [
+                (part.filename, part.CRC)
+                for part in file.infolist()
+                if part.filename != "metadata.json"
+            ]
+    except BadZipFile as error:
+        raise _unfit(stem, error) from error
+    return f"{stem_name(stem)} {zlib.crc32(repr(parts).encode()):08x}"
 
 
 def load_stem(stem: str, image_shape: Shape) -> str | keras.Model:
@@ -48,9 +62,13 @@ def load_stem(stem: str, image_shape: Shape) -> str | keras.Model:
         model = keras.saving.load_model(Path(stem).expanduser(), compile=False)
         if tuple(model.input_shape[1:]) != tuple(image_shape):
             model = resize_model(model, image_shape)
-    except (ValueError, TypeError, AttributeError, OSError) as error:
-        raise UserError(
-            f"`stem` must hold a Keras model that takes images of {image_shape}. "
-            f"Received: {stem_name(stem)} ({first_line(error)})"
-        ) from error
+    except (ValueError, TypeError, AttributeError, KeyError, OSError) as error:
+        raise _unfit(stem, error, f" that takes images of {image_shape}") from error
     return model
+
+
+def _unfit(stem: str, error: Exception, images: str = "") -> UserError:
+    return UserError(
+        f"`stem` must hold a functional or Sequential model of Keras{images}. "
+        f"Received: {stem_name(stem)} ({first_line(error)})"
+    )

@@ -22,9 +22,9 @@ def check_corruptible(image_shape: Sequence[int]) -> None:
     height, width, channels = image_shape
     if channels != 3 or min(height, width) < SMALLEST:
         raise UserError(
-            f"`robustness=full` needs RGB images of {SMALLEST}×{SMALLEST} pixels or "
-            f"more, which can be corrupted. Received: images of {height}×{width} "
-            f"pixels with {channels} channels"
+            f"`robustness=full` needs RGB images of at least {SMALLEST}×{SMALLEST} "
+            f"pixels. Received: images of {height}×{width} pixels with {channels} "
+            "channels"
         )
 
 
