@@ -215,6 +215,8 @@ def keep_frozen(layer: keras.layers.Layer) -> None:
     for part in sublayers(layer):
         keep_frozen(part)
     if not layer.trainable:
+        # On TensorFlow, to set an attribute to what it is has no effect.
+        layer.trainable = True
         layer.trainable = False
 
 
