@@ -67,6 +67,17 @@ QUOTED = [
             ),
         )
     ),
+    *(
+        ("cifar10_long", "cifar10_long", "stt-depthwise", other, words)
+        for other, words in (
+            ("mha", r"Depthwise STT is ([\d.]+) points above full attention"),
+            ("depthwise-conv-5", r"and ([\d.]+) points above the convolution"),
+        )
+    ),
+    (
+        *("README.md", "cifar10_long", "stt-depthwise", "depthwise-conv-5"),
+        r"and ([\d.]+) above that convolution",
+    ),
     (
         *("README.md", "cifar10_depthwise", "stt-depthwise-synthesized"),
         *("depthwise-conv-5", r"from the image it is ([\d.]+) points better"),
