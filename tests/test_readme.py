@@ -133,6 +133,24 @@ def test_the_table_of_the_ablation_is_that_of_its_results():
         ], name
 
 
+def test_the_table_of_quantisation_is_that_of_its_results():
+    folder = ROOT / "docs/results/quantization"
+    content = read_json(folder / "test.json")
+    text = (folder / "README.md").read_text()
+    assert not re.search(r"/(home|root|work|tmp|Users)/", json.dumps(content))
+    for mixer, runs in content["mixers"].items():
+        assert len(runs) == len(content["seeds"]) == 3
+        modes = ("float32", "int8", "int4")
+        means = {
+            (mode, key): statistics.fmean(run[mode][key] for run in runs)
+            for mode in modes
+            for key in ("test_accuracy", "file_bytes")
+        }
+        accuracies = [f"{100 * means[mode, 'test_accuracy']:.1f}" for mode in modes]
+        sizes = [f"{means[mode, 'file_bytes'] / 1000:.0f}" for mode in modes]
+        assert f"| `{mixer}` | {' | '.join(accuracies + sizes)} |" in text
+
+
 SPEED = sorted(ROOT.glob("docs/results/speed/*/results.json"))
 
 
