@@ -212,7 +212,14 @@ def _feature_map(
     if len(shape) != 4 or None in shape[1:]:
         raise ValueError(
             "`stem` must make a feature map (B, rows, columns, channels) of known "
-            f"size. Received: stem={stem!r}, which makes {x}"
+            f"size, as backbones do without their head. Received: stem={stem!r}, "
+            f"which makes {tuple(shape) or x}"
+        )
+    if math.prod(shape[1:3]) == 1:
+        raise ValueError(
+            "`stem` must leave more than one position to mix: take larger images, or "
+            f"an earlier feature map. Received: stem={stem!r}, which makes {shape} of "
+            f"images {images.shape[1:]}"
         )
     if grid not in (None, shape[1:3]):
         raise ValueError(

@@ -119,6 +119,12 @@ class TextGenerator(CheckedInputs, keras.Model):
 
         Without `input_signature` it takes batches of any size, of float images.
         """
+        if keras.backend.backend() == "torch":
+            raise ValueError(
+                "The search must be exported on TensorFlow or JAX: PyTorch exports no "
+                "loop whose end depends on what is computed. Save the captioner, and "
+                "load it there. Received: the backend torch"
+            )
         if input_signature is None:
             input_signature = self.captioner.image_encoder.inputs
         if keras.backend.backend() == "jax" and format == "tf_saved_model":

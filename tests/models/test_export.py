@@ -165,6 +165,12 @@ def test_a_file_computes_the_same(file_format, name, tmp_path):
         np.testing.assert_allclose(value, right, rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.skipif(BACKEND != "torch", reason="works elsewhere")
+def test_pytorch_refuses_the_search(tmp_path):
+    with pytest.raises(ValueError, match=r"on TensorFlow or JAX.*Received: .* torch"):
+        captioner().text_generator().export(tmp_path / "search")
+
+
 @needs("tf_saved_model")
 @pytest.mark.skipif(BACKEND == "torch", reason="exports no SavedModel")
 def test_captions_from_a_saved_model_of_the_search(tmp_path):

@@ -242,6 +242,10 @@ def test_stems_that_do_not_fit():
     flat = keras.Sequential([keras.Input(SHAPE), keras.layers.Flatten()])
     with pytest.raises(ValueError, match=r"`stem` must make a feature map .B, rows"):
         image_classifier(SHAPE, 5, stem=flat, **SMALL)
+    with pytest.raises(
+        ValueError, match=r"more than one position.*\(None, 1, 1, 1280\)"
+    ):
+        image_classifier((32, 32, 3), 5, stem=backbone((32, 32, 3)), **SMALL)
     pixels = keras.Input(SHAPE, dtype="uint8")
     scaled = keras.layers.Rescaling(1 / 255)(pixels)
     bytes_only = keras.Model(pixels, keras.layers.Conv2D(4, 8, strides=8)(scaled))

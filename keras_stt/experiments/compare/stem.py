@@ -18,9 +18,10 @@ def check_stem(stem: str) -> None:
     """Raises a `UserError` unless a stem is known, or a Keras file that is there."""
     file = Path(stem).expanduser()
     if stem not in STEMS and not (file.suffix == ".keras" and file.is_file()):
+        missing = ", and there is no such file" if file.suffix == ".keras" else ""
         raise UserError(
-            f"`stem` must be {', '.join(STEMS)}, or a file MODEL.keras. "
-            f"Received: stem={stem!r}"
+            f"`stem` must be {', '.join(STEMS)}, or an existing file MODEL.keras. "
+            f"Received: stem={stem!r}{missing}"
         )
 
 
