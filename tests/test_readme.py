@@ -75,6 +75,10 @@ QUOTED = [
         )
     ),
     (
+        *("README.md", "cifar10_long", "stt-depthwise", "mha"),
+        r"77.7 %: ([\d.]+) points above MultiHeadAttention",
+    ),
+    (
         *("README.md", "cifar10_long", "stt-depthwise", "depthwise-conv-5"),
         r"and ([\d.]+) above that convolution",
     ),
