@@ -203,7 +203,7 @@ def record(seconds: dict[str, float]) -> None:
     known = times.get(backend(), {}).get("seconds", {})
     times[backend()] = {
         "command": f"KERAS_BACKEND={backend()} python tutorials/build.py run --record",
-        **environment(backend()),
+        **environment(),
         "seconds": known | {name: round(taken) for name, taken in seconds.items()},
     }
     TIMES.write_text(json.dumps(times, indent=1, sort_keys=True) + "\n")

@@ -161,7 +161,7 @@ def main() -> None:
     content = {
         "command": "python docs/results/depthwise/run.py --data-dir DIR --output DIR",
         "backend": backend,
-        **environment(backend),
+        **environment(),
         "seeds": options.seeds,
         "train_images": len(data.train),
         "variants": found,

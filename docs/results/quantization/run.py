@@ -90,7 +90,7 @@ def main() -> None:
             "command": "python docs/results/quantization/run.py --runs DIR "
             "--data-dir DIR --output FILE",
             "backend": backend,
-            **environment(backend),
+            **environment(),
             "seeds": seeds,
             "mixers": results,
         },

@@ -16,10 +16,10 @@ from typing import Any
 import keras
 
 from keras_stt.experiments.data.classification import Images, load_classification
+from keras_stt.experiments.data.pictures import resized
 from keras_stt.experiments.measures.environment import environment
 from keras_stt.experiments.measures.predictions import accuracy
 from keras_stt.experiments.reports.files import write_json
-from keras_stt.experiments.robustness.stability import resized
 from keras_stt.experiments.training.recipe import Recipe
 from keras_stt.experiments.training.training import train
 from keras_stt.layers import DepthwiseSTT, STTBlock
@@ -78,7 +78,7 @@ class Surgery:
 
     def of_side(self, data: Images, side: int) -> Images:
         """The images in another size."""
-        return data if side == data.images.shape[1] else resized(data, side, side)
+        return Images(resized(data.images, (side, side), "bicubic"), data.labels)
 
     def classifier(self, mixer: str, side: int = 32) -> keras.Model:
         """The model of the comparison."""
@@ -190,7 +190,7 @@ def main() -> None:
         "command": "python docs/results/surgery/run.py --data-dir DIR --output DIR "
         f"--seeds {' '.join(map(str, options.seeds))}",
         "backend": backend,
-        **environment(backend),
+        **environment(),
         "seeds": options.seeds,
         "train_images": len(data.train),
         "validation_accuracy": found,

@@ -114,7 +114,7 @@ def main() -> None:
     content = {
         "command": "python docs/results/synthesis/run.py --data-dir DIR --output DIR",
         "backend": backend,
-        **environment(backend),
+        **environment(),
         "seeds": SEEDS,
         "train_images": len(data.train),
         "validation_accuracy": found,

@@ -49,8 +49,7 @@ import keras
 from keras_stt.experiments.bench.compiled import check_forms
 from keras_stt.experiments.bench.measure import measure_grid
 from keras_stt.experiments.bench.settings import BenchSettings
-from keras_stt.experiments.measures.device import accelerator
-from keras_stt.experiments.measures.environment import environment as environment_of
+from keras_stt.experiments.measures.environment import environment
 from keras_stt.experiments.reports import files
 from keras_stt.experiments.reports.files import check_folder
 from keras_stt.experiments.reports.results import SCHEMA
@@ -84,7 +83,6 @@ class Bench:
         self.settings = settings
         self.folder = folder
         self.progress = progress
-        environment = environment_of(keras.backend.backend())
         self._results: dict[str, Any] = json.loads(
             json.dumps(
                 {
@@ -92,9 +90,7 @@ class Bench:
                     "task": "bench",
                     "finished": False,
                     "command": command,
-                    "backend": keras.backend.backend(),
-                    **environment,
-                    "device": {**environment["device"], **accelerator()},
+                    **environment(),
                     "settings": dataclasses.asdict(settings),
                     "rows": [],
                 }

@@ -44,7 +44,7 @@ def stt_programs(
     """
     height, width = grid
     head_dim = channels // num_heads
-    tensor = _tensors(dtype)
+    tensor = noise_tensors(dtype)
 
     def rows() -> Tensor:
         return tensor(batch * height * width, channels)
@@ -96,7 +96,7 @@ def depthwise_programs(
     """
     height, width = grid
     terms = DepthwiseSTT().num_terms
-    tensor = _tensors(dtype)
+    tensor = noise_tensors(dtype)
 
     def first() -> Tensor:
         return tensor(channels, terms * height, width * batch)
@@ -151,9 +151,9 @@ FLOORS = {
 }
 
 
-def _tensors(dtype: str) -> Callable[..., Tensor]:
+def noise_tensors(dtype: str, seed: int = 0) -> Callable[..., Tensor]:
     """A function from a shape to a tensor of noise."""
-    rng = np.random.default_rng(0)
+    rng = np.random.default_rng(seed)
 
     def tensor(*shape: int) -> Tensor:
         values = rng.standard_normal(shape, dtype=np.float32)

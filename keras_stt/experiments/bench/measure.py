@@ -9,7 +9,6 @@ from typing import Any
 
 import keras
 import numpy as np
-from keras import ops
 
 from keras_stt.experiments.bench.compiled import (
     FORMS,
@@ -19,7 +18,7 @@ from keras_stt.experiments.bench.compiled import (
     forward_program,
     training_program,
 )
-from keras_stt.experiments.bench.floor import FLOOR, FLOORS, floor_of
+from keras_stt.experiments.bench.floor import FLOOR, FLOORS, floor_of, noise_tensors
 from keras_stt.experiments.bench.layers import (
     MIXERS,
     build_layer,
@@ -63,7 +62,7 @@ def measure_grid(
     from tqdm import tqdm
 
     shape = (batch, *grid, settings.channels)
-    tensors = [_normal(shape, settings.dtype, seed) for seed in (0, 1)]
+    tensors = [noise_tensors(settings.dtype, seed)(*shape) for seed in (0, 1)]
     names = dict.fromkeys([FLOOR, *map(floor_of, settings.mixers), *settings.mixers])
     rows = {name: _row(settings, name, shape) for name in names}
     steps: dict[str, dict[str, Step]] = {kind: {} for kind in KINDS}
@@ -85,12 +84,6 @@ def measure_grid(
             planned = step.planned_bytes
             rows[name]["peak_bytes"] = planned or peak_step_bytes(step.run, repeats=3)
     return list(rows.values())
-
-
-def _normal(shape: tuple[int, ...], dtype: str, seed: int) -> Tensor:
-    rng = np.random.default_rng(seed)
-    values = rng.standard_normal(shape, dtype=np.float32)
-    return ops.cast(ops.convert_to_tensor(values), dtype)
 
 
 def _row(settings: BenchSettings, name: str, shape: tuple[int, ...]) -> Row:

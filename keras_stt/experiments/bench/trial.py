@@ -8,6 +8,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from keras_stt.experiments.measures.memory import proc_bytes
+
 #: What a training step that may need more memory than there is may take.
 SECONDS = 120.0
 
@@ -17,13 +19,9 @@ _MEMORY = Path("/proc/meminfo")
 def available_bytes() -> int | None:
     """Memory that can be had without swapping; None where the system can't tell."""
     try:
-        for line in _MEMORY.read_text().splitlines():
-            key, _, value = line.partition(":")
-            if key == "MemAvailable":
-                return 1024 * int(value.split()[0])
-    except OSError:
-        pass
-    return None
+        return proc_bytes(_MEMORY, "MemAvailable")
+    except (OSError, ValueError):
+        return None
 
 
 def try_step(

@@ -30,7 +30,7 @@ from keras_stt.experiments.compare.settings import identity, record
 from keras_stt.experiments.data.examples import Examples
 from keras_stt.experiments.errors import user_errors
 from keras_stt.experiments.measures.device import accelerator
-from keras_stt.experiments.measures.environment import environment as environment_of
+from keras_stt.experiments.measures.environment import environment
 from keras_stt.experiments.measures.memory import peak_step_bytes
 from keras_stt.experiments.measures.timing import (
     Step,
@@ -43,8 +43,8 @@ from keras_stt.experiments.reports.files import check_folder
 from keras_stt.experiments.reports.page import write_report
 from keras_stt.experiments.reports.results import SCHEMA, TASKS, plural, summary
 from keras_stt.experiments.training.progress import note
-from keras_stt.experiments.training.recipe import check_recipe, compile_model
-from keras_stt.experiments.training.training import train
+from keras_stt.experiments.training.recipe import Recipe, check_recipe, compile_model
+from keras_stt.experiments.training.training import TrainedRun, train
 
 #: The learning rates are compared with a seed of their own, whatever the seeds are.
 SEARCH_SEED = 1_000_003
@@ -179,16 +179,24 @@ class Comparison(ABC):
     def trained(self, variant: str, seed: int) -> keras.Model:
         """The trained model of a variant and a seed, from its file."""
         path = self._measures(variant, seed)
-        return train(
-            partial(self.build, variant),
-            self.examples()[0],
+        return self._trained(
+            variant,
             self.settings.recipe(files.read_json(path)["learning_rate"]),
             seed=seed,
             folder=path.parent,
-            progress=self.progress,
-            jit_compile=jit_compile(),
             label=f"{variant}, seed {seed}, once more: its weights are gone",
         ).model
+
+    def _trained(self, variant: str, recipe: Recipe, **options: Any) -> TrainedRun:
+        """A training run of a variant; `options` as `train` takes them."""
+        return train(
+            partial(self.build, variant),
+            self.examples()[0],
+            recipe,
+            progress=self.progress,
+            jit_compile=jit_compile(),
+            **options,
+        )
 
     def draw(self, runs: dict[str, list[dict[str, Any]]]) -> None:  # noqa: B027
         """Draws what only this task has into the folder; nothing by default."""
@@ -219,7 +227,6 @@ class Comparison(ABC):
     def _search(self) -> dict[str, Any]:
         """The best learning rate of each variant on the validation images."""
         settings = self.settings
-        train_data, validation = self.examples()
         found: dict[str, Any] = {}
         total = len(settings.variant_names) * len(settings.learning_rates)
         for variant in settings.variant_names:
@@ -227,16 +234,13 @@ class Comparison(ABC):
             for rate in settings.learning_rates:
                 number = 1 + len(found) * len(settings.learning_rates) + len(tried)
                 keras.backend.clear_session()
-                run = train(
-                    partial(self.build, variant),
-                    train_data,
+                run = self._trained(
+                    variant,
                     settings.recipe(rate, settings.search_epochs),
                     seed=SEARCH_SEED,
                     folder=self.folder / "search" / variant / f"{rate:g}",
-                    validation=validation,
+                    validation=self.examples()[1],
                     score=self.score,
-                    progress=self.progress,
-                    jit_compile=jit_compile(),
                     label=f"[search {number}/{total}] {variant}, "
                     f"learning rate {rate:g}",
                 )
@@ -256,14 +260,11 @@ class Comparison(ABC):
         if path.exists():
             return files.read_json(path)
         keras.backend.clear_session()
-        trained = train(
-            partial(self.build, variant),
-            self.examples()[0],
+        trained = self._trained(
+            variant,
             self.settings.recipe(rate),
             seed=seed,
             folder=path.parent,
-            progress=self.progress,
-            jit_compile=jit_compile(),
             label=label,
         )
         run = {
@@ -335,15 +336,12 @@ class Comparison(ABC):
     ) -> dict[str, Any]:
         """Writes `results.json` from what is known so far."""
         settings = self.settings
-        environment = environment_of(keras.backend.backend())
         results = {
             "schema": SCHEMA,
             "task": settings.task,
             "finished": finished,
             "command": self.command,
-            "backend": keras.backend.backend(),
-            **environment,
-            "device": {**environment["device"], **accelerator()},
+            **environment(),
             "dataset": self.dataset(),
             "settings": record(settings),
             "search": search,

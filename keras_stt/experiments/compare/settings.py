@@ -91,13 +91,13 @@ class Settings:
         2e-3,
     )
     search_epochs: int | None = None
-    epochs: int = 6
-    batch_size: int = 128
-    warmup: float = 0.1
-    weight_decay: float = 0.05
-    flip: bool = True
-    shift: int = 0
-    quarter_turns: bool = False
+    epochs: int = Recipe.epochs
+    batch_size: int = Recipe.batch_size
+    warmup: float = Recipe.warmup
+    weight_decay: float = Recipe.weight_decay
+    flip: bool = Recipe.flip
+    shift: int = Recipe.shift
+    quarter_turns: bool = Recipe.quarter_turns
 
     #: Name of the task.
     task: ClassVar[str]

@@ -173,7 +173,9 @@ def _open_npz(path: Path, image_size: int | None) -> OwnImages:
         split: str, start: int, stop: int
     ) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int32]]:
         chosen = images[split][start:stop]
-        return resized(chosen, image_size), labels[split][start:stop]
+        if image_size:
+            chosen = resized(chosen, (image_size, image_size))
+        return chosen, labels[split][start:stop]
 
     sizes = {split: len(found) for split, found in labels.items()}
     return OwnImages(tuple(map(str, range(classes))), sizes, read)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -61,23 +62,25 @@ def read_pictures(
 
 
 def resized(
-    images: npt.NDArray[np.uint8], image_size: int | None
+    images: npt.NDArray[np.uint8],
+    size: tuple[int, int],
+    resample: Literal["bilinear", "bicubic"] = "bilinear",
 ) -> npt.NDArray[np.uint8]:
     """Images of any number of channels, resized one by one.
 
     Args:
         images: uint8, `(N, height, width, channels)`.
-        image_size: Height and width, in pixels; None to leave the images.
+        size: Height and width, in pixels.
+        resample: The interpolation, antialiased.
     """
     from PIL import Image
 
-    if image_size is None or images.shape[1:3] == (image_size, image_size):
+    if images.shape[1:3] == size:
         return images
-    size = (image_size, image_size)
     result = np.empty((len(images), *size, images.shape[-1]), np.uint8)
     for number, channel in np.ndindex(len(images), images.shape[-1]):
         picture = Image.fromarray(images[number, ..., channel])
-        small = picture.resize(size, Image.Resampling.BILINEAR)
+        small = picture.resize(size[::-1], Image.Resampling[resample.upper()])
         result[number, ..., channel] = np.asarray(small)
     return result
 

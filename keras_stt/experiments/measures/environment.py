@@ -1,4 +1,4 @@
-"""What numbers are measured with: packages and processor."""
+"""What numbers are measured with: backend, packages and device."""
 
 import importlib.metadata
 import os
@@ -7,43 +7,39 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import keras
+
+from keras_stt.experiments.measures.device import accelerator
+
 # What a backend consists of; the first name is the one it is imported by.
 _BACKENDS = {"tensorflow": ["tensorflow"], "jax": ["jax", "jaxlib"], "torch": ["torch"]}
 # TensorFlow is distributed under several names that hold the same package.
 _OTHER_NAMES = {"tensorflow": ["tensorflow-cpu", "tensorflow-intel", "tf-nightly"]}
 
 
-def environment(backend: str) -> dict[str, dict[str, Any]]:
-    """What the numbers were measured with, without host names or paths.
-
-    Args:
-        backend: `"tensorflow"`, `"jax"` or `"torch"`.
+def environment() -> dict[str, Any]:
+    """What numbers are measured with, without host names or paths.
 
     Returns:
-        `{"versions": {package: version}, "device": {"kind", "name", "count",
-        "system"}}`; packages that are not installed are left out, and `count` is
-        the number of processor cores this process may use. The device is the
-        processor: a caller that runs on a GPU replaces `kind`, `name` and `count`.
-
-    Raises:
-        ValueError: If the backend is unknown.
+        `{"backend", "versions": {package: version}, "device": {"kind", "name",
+        "count", "system"}}`; packages that are not installed are left out. The device
+        is the accelerator, or else the processor with the number of cores that this
+        process may use.
     """
-    if backend not in _BACKENDS:
-        raise ValueError(
-            f"Expected a backend of {', '.join(_BACKENDS)}. Received: {backend!r}"
-        )
+    backend = keras.backend.backend()
     packages = ["keras_stt", "keras", *_BACKENDS[backend], "numpy"]
     versions = {
         package: version
         for package in [*packages, "tensorflow_datasets"]
         if (version := _version(package)) is not None
     }
+    processor = {"kind": "cpu", "name": _processor(), "count": _cores()}
     return {
+        "backend": backend,
         "versions": versions | {"python": platform.python_version()},
         "device": {
-            "kind": "cpu",
-            "name": _processor(),
-            "count": _cores(),
+            **processor,
+            **accelerator(),
             "system": f"{platform.system()} {platform.machine()}".strip(),
         },
     }

@@ -140,9 +140,9 @@ def _kernel_keeps_peak() -> bool:
 def _resident_peak(step: Callable[[], object]) -> int:
     _settle()
     _CLEAR_REFS.write_text(_RESET_PEAK)
-    before = _status_bytes("VmRSS")
+    before = proc_bytes(_STATUS, "VmRSS")
     step()
-    return max(0, _status_bytes("VmHWM") - before)
+    return max(0, proc_bytes(_STATUS, "VmHWM") - before)
 
 
 def _settle(quiet: float = 0.05, limit: float = 1.0) -> None:
@@ -164,7 +164,7 @@ def _settle(quiet: float = 0.05, limit: float = 1.0) -> None:
     while (now := time.monotonic()) < min(fell + quiet, start + limit):
         if trim is not None:
             trim(0)
-        resident = _status_bytes("VmRSS")
+        resident = proc_bytes(_STATUS, "VmRSS")
         if lowest is None or resident < lowest:
             lowest, fell = resident, now
         time.sleep(quiet / 10)
@@ -206,10 +206,10 @@ def _libc_function(name: str) -> Callable[..., int] | None:
         return None
 
 
-def _status_bytes(key: str) -> int:
-    """An entry of /proc/self/status, which is in units of 1,024 bytes."""
-    for line in _STATUS.read_text().splitlines():
+def proc_bytes(file: Path, key: str) -> int:
+    """An entry of a file in /proc, which is in units of 1,024 bytes."""
+    for line in file.read_text().splitlines():
         name, _, value = line.partition(":")
         if name == key:
             return 1024 * int(value.split()[0])
-    raise ValueError(f"{_STATUS} must have an entry '{key}'. Received: none")
+    raise ValueError(f"{file} must have an entry '{key}'. Received: none")

@@ -2,7 +2,6 @@
 
 import keras
 import numpy as np
-from PIL import Image
 
 from keras_stt.experiments.data.classification import Images
 from keras_stt.experiments.measures.predictions import (
@@ -23,7 +22,6 @@ def shift_consistency(
     data: Images,
     largest: int,
     *,
-    seed: int = 0,
     batch_size: int = BATCH_SIZE,
 ) -> float:
     """Share of images whose class is the same after two random shifts.
@@ -35,13 +33,12 @@ def shift_consistency(
         model: Model from float32 images in [0, 1] to logits.
         data: Images with their labels.
         largest: Largest shift, in pixels.
-        seed: Seed of the shifts, at least 0.
         batch_size: Images per batch.
 
     Reference:
         Zhang, Making convolutional networks shift-invariant again, arXiv 1904.11486.
     """
-    rng = np.random.default_rng([seed, largest])
+    rng = np.random.default_rng([0, largest])
     images, answers = unit(data.images), []
     for _ in range(2):
         offsets = rng.integers(0, 2 * largest, (len(data), 2), endpoint=True)
@@ -56,7 +53,6 @@ def occlusion_accuracy(
     hidden: float,
     *,
     grid: tuple[int, int] = (8, 8),
-    seed: int = 0,
     batch_size: int = BATCH_SIZE,
 ) -> float:
     """Accuracy where a random share of the cells of a grid is grey.
@@ -66,7 +62,6 @@ def occlusion_accuracy(
         data: Images with their labels.
         hidden: Share of the cells that are hidden, in [0, 1].
         grid: Rows and columns of the grid of equal cells.
-        seed: Seed of the choice, at least 0.
         batch_size: Images per batch.
 
     Returns:
@@ -74,7 +69,7 @@ def occlusion_accuracy(
     """
     rows, columns = grid
     height, width = data.images.shape[1:3]
-    rng = np.random.default_rng([seed, round(1e6 * hidden)])
+    rng = np.random.default_rng([0, round(1e6 * hidden)])
     count = round(hidden * rows * columns)
 
     def occluded(images: Pixels, labels: np.ndarray) -> Pixels:
@@ -88,17 +83,3 @@ def occlusion_accuracy(
         return np.where(mask[..., None], np.float32(GREY), images)
 
     return disturbed_accuracy(model, data, batch_size, occluded)
-
-
-def resized(data: Images, height: int, width: int) -> Images:
-    """The images in another size, by bicubic interpolation."""
-    channels = data.images.shape[-1]
-    images = [
-        np.array(
-            Image.fromarray(image[..., 0] if channels == 1 else image).resize(
-                (width, height), Image.Resampling.BICUBIC
-            )
-        ).reshape(height, width, channels)
-        for image in data.images
-    ]
-    return Images(np.stack(images), data.labels)

@@ -11,6 +11,7 @@ import keras
 import numpy as np
 
 from keras_stt.experiments.data.classification import Images
+from keras_stt.experiments.data.pictures import resized
 from keras_stt.experiments.measures.predictions import accuracy
 from keras_stt.experiments.reports.tasks import CORRUPTIONS, ROBUSTNESS, TASKS
 from keras_stt.experiments.robustness.attacks import (
@@ -22,7 +23,6 @@ from keras_stt.experiments.robustness.calibration import calibration_error
 from keras_stt.experiments.robustness.corruptions import corrupted
 from keras_stt.experiments.robustness.stability import (
     occlusion_accuracy,
-    resized,
     shift_consistency,
 )
 
@@ -81,8 +81,8 @@ def measures(
         other = resize(scale)
         if other is None:
             return None
-        height, width = other.input_shape[1:3]
-        return accuracy(other, resized(some, height, width), batch_size)
+        images = resized(some.images, other.input_shape[1:3], "bicubic")
+        return accuracy(other, Images(images, some.labels), batch_size)
 
     found: dict[str, Callable[[], float | None]] = {
         "accuracy_subset": partial(accuracy, **on_some),

@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 
 from keras_stt.experiments.data.classification import Images
+from keras_stt.experiments.data.pictures import resized
 from keras_stt.experiments.robustness.calibration import calibration_error
 from keras_stt.experiments.robustness.stability import (
     GREY,
     occlusion_accuracy,
-    resized,
     shift_consistency,
 )
 
@@ -91,15 +91,13 @@ def test_occlusion_does_not_depend_on_the_batches():
 def test_resized_images_keep_a_ramp(channels):
     ramp = np.arange(0, 160, 10, dtype=np.uint8)
     image = np.tile(ramp[:, None, None], (1, 8, channels))
-    data = Images(image[None], np.array([3], np.int32))
-    found = resized(data, 32, 12)
-    assert found.images.shape == (1, 32, 12, channels)
-    np.testing.assert_array_equal(found.labels, [3])
+    found = resized(image[None], (32, 12), "bicubic")
+    assert found.shape == (1, 32, 12, channels)
     # Pixels are areas: the middle of row i is at i + 0.5.
     rows = 10 * ((np.arange(32) + 0.5) / 2 - 0.5)
     inside = slice(6, -6)
     np.testing.assert_allclose(
-        found.images[0, inside],
+        found[0, inside],
         np.tile(rows[inside, None, None], (1, 12, channels)),
         atol=1,
     )
