@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import math
 from collections.abc import Callable, Iterable, Sequence
 from numbers import Integral, Real
@@ -13,6 +14,12 @@ import numpy as np
 from keras_stt.typing import Shape
 
 DATA_FORMATS = ("channels_last", "channels_first")
+
+
+def hint(value: Any, known: Iterable[str]) -> str:
+    """What an error may add to an unknown name: the known one that is most like it."""
+    close = difflib.get_close_matches(str(value), known, n=1)
+    return f" (did you mean {close[0]}?)" if close else ""
 
 
 def positive_integer(name: str, value: Any) -> int:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Collection
 from typing import Annotated, Any
 
 from cyclopts import Parameter
 
+from keras_stt.arguments import hint
 from keras_stt.experiments.errors import UserError
 from keras_stt.mixers import MIXERS
 
@@ -62,8 +62,7 @@ def check_distinct(settings: Any, *names: str) -> None:
 def check_known(what: str, value: str, known: Collection[str]) -> None:
     """Raises a `UserError` that names the known values unless this is one of them."""
     if value not in known:
-        close = difflib.get_close_matches(value, known, n=1)
-        hint = f" (did you mean {close[0]}?)" if close else ""
         raise UserError(
-            f"{what} must be among {', '.join(known)}. Received: {value}{hint}"
+            f"{what} must be among {', '.join(known)}. "
+            f"Received: {value}{hint(value, known)}"
         )

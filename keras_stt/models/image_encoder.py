@@ -128,6 +128,7 @@ def mixer_factory(
     raise ValueError(
         f"`{name}` must be one of {', '.join(MIXERS)}, a layer, or a function without "
         f"arguments that makes one. Received: {name}={mixer!r}"
+        f"{arguments.hint(mixer, MIXERS)}"
     )
 
 
@@ -204,7 +205,8 @@ def _feature_map(
         x = stem(images)
     except (TypeError, ValueError) as error:
         raise ValueError(
-            f"`stem` must take images of shape {images.shape[1:]}. "
+            f"`stem` must take images of shape {images.shape[1:]}; for another size, "
+            "`keras_stt.surgery.resize_model` may make one. "
             f"Received: stem={stem!r} ({error})"
         ) from error
     keep_frozen(stem)

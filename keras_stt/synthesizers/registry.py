@@ -6,6 +6,7 @@ from typing import Any
 
 import keras
 
+from keras_stt import arguments
 from keras_stt.export import export
 from keras_stt.synthesizers.dense import Dense
 from keras_stt.synthesizers.dot_product import DotProduct
@@ -88,7 +89,7 @@ def get(identifier: Any, name: str = "synthesizer") -> Synthesizer:
     raise ValueError(
         f"`{name}` must be one of {', '.join(map(repr, NAMES))}, a "
         "`keras_stt.synthesizers.Synthesizer` such as a `Mixture`, or a config dict. "
-        f"Received: {name}={identifier!r}"
+        f"Received: {name}={identifier!r}{arguments.hint(identifier, NAMES)}"
     )
 
 

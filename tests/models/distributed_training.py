@@ -2,14 +2,16 @@
 
     python distributed_training.py KIND FILE [PROCESS PORT]
 
-writes losses and weights to FILE, an `.npz`. KIND is single, data or model, on JAX, or
-mirrored, on TensorFlow. With PROCESS, 0 or 1, two processes train together.
+writes losses and weights to FILE, an `.npz`. KIND is single; data or model, on JAX;
+mirrored, on TensorFlow; parallel, on PyTorch (DistributedDataParallel). With PROCESS,
+0 or 1, two processes train together.
 """
 
 # ruff: noqa: E402 - The number of devices is read when JAX is imported.
 import contextlib
 import os
 import sys
+from functools import partial
 
 kind, file, *others = sys.argv[1:]
 devices = 1 if kind == "single" else 2 if others else 4
@@ -40,8 +42,8 @@ def distribution():
 
 
 def models():
-    # TensorFlow's replicas each normalise with the statistics of their own images.
-    stem = "patch" if keras.backend.backend() == "tensorflow" else "convolution"
+    # Elsewhere, replicas each normalise with the statistics of their own images.
+    stem = "convolution" if keras.backend.backend() == "jax" else "patch"
     mixers = {
         # As Keras's MultiHeadAttention is called in the mixers.
         "stt-dense": lambda: keras_stt.layers.STT(4, name="attention"),
@@ -76,6 +78,28 @@ def mine(values):
     return keras.tree.map_structure(lambda each: each[half], values)
 
 
+def steps_in_parallel(model):
+    """Steps as Keras's guide to DistributedDataParallel has them."""
+    import torch
+    from torch.nn.parallel import DistributedDataParallel
+
+    parallel = DistributedDataParallel(model)
+    optimizer = torch.optim.SGD(parallel.parameters(), lr=0.1, momentum=0.9)
+
+    def step(*data):
+        inputs, targets = keras.tree.map_structure(torch.as_tensor, mine(data))
+        logits = parallel(inputs, training=True)
+        loss = torch.nn.functional.cross_entropy(logits.movedim(-1, 1), targets.long())
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        total = loss.detach()
+        torch.distributed.all_reduce(total)
+        return total.item() / torch.distributed.get_world_size()
+
+    return step
+
+
 def step(model, *data):
     """One step on a batch; its loss."""
     if kind != "mirrored":
@@ -87,9 +111,16 @@ def step(model, *data):
 
 def scope():
     """What models are made in."""
+    if kind == "parallel":
+        import torch
+
+        process, port = others
+        torch.distributed.init_process_group(
+            "gloo", f"tcp://127.0.0.1:{port}", world_size=2, rank=int(process)
+        )
+    elif kind in ("data", "model"):
+        keras.distribution.set_distribution(distribution())
     if kind != "mirrored":
-        if kind != "single":
-            keras.distribution.set_distribution(distribution())
         return contextlib.nullcontext()
     import tensorflow as tf
 
@@ -104,13 +135,18 @@ def devices_of(model):
     """The number of devices that a step uses."""
     if kind == "mirrored":
         return model.distribute_strategy.num_replicas_in_sync
+    if kind == "parallel":
+        import torch
+
+        return torch.distributed.get_world_size()
     if keras.backend.backend() != "jax":
         return 1
     return len(model.trainable_variables[0].value.sharding.device_set)
 
 
 def value_of(weight):
-    if others and not weight.value.is_fully_addressable:
+    on_jax = keras.backend.backend() == "jax"
+    if others and on_jax and not weight.value.is_fully_addressable:
         from jax.experimental.multihost_utils import process_allgather
 
         return process_allgather(weight.value, tiled=True)
@@ -123,8 +159,9 @@ with scope():
     for name, model in models():
         loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
         model.compile(keras.optimizers.SGD(0.1, momentum=0.9), loss)
-        start = [value_of(weight) for weight in model.trainable_weights]
-        losses = [step(model, *batch(name, number)) for number in range(STEPS)]
+        start = [value_of(weight).copy() for weight in model.trainable_weights]
+        one = steps_in_parallel(model) if kind == "parallel" else partial(step, model)
+        losses = [one(*batch(name, number)) for number in range(STEPS)]
         found[f"{name}/loss"] = np.array(losses)
         if kind == "model":
             layouts = {v.path: v.value.sharding.spec for v in model.trainable_variables}

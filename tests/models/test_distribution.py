@@ -88,9 +88,6 @@ def test_training_is_that_of_one_device(kind, processes, alone, tmp_path):
         assert set(found["mha/split"]) == block | of_keras
 
 
-@pytest.mark.skipif(
-    keras.backend.backend() == "torch", reason="nothing is distributed there"
-)
 def test_the_weights_move_meanwhile(alone):
     # Else any two runs would be equal.
     for name in ("stt-dense", "stt-depthwise", "mha", "captioner"):
@@ -123,3 +120,12 @@ def test_another_name_of_the_axis():
 def test_mirrored_strategy(alone, tmp_path):
     (found,) = trained("mirrored", tmp_path)
     check(found, alone, devices=2)
+
+
+@pytest.mark.skipif(
+    keras.backend.backend() != "torch", reason="PyTorch's own data parallelism"
+)
+def test_distributed_data_parallel(alone, tmp_path):
+    # Alone, Keras's own optimizer took the steps.
+    for found in trained("parallel", tmp_path, processes=2):
+        check(found, alone, devices=2)

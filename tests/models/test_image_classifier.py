@@ -109,6 +109,7 @@ def test_stochastic_depth_rises_linearly():
     ("arguments", "message"),
     [
         ({"mixer": "stt"}, "`mixer` must be one of stt-dense, .*Received: mixer='stt'"),
+        ({"mixer": "sst-dense"}, r"'sst-dense' \(did you mean stt-dense\?\)"),
         (
             {"stem": "conv"},
             "'convolution', 'patch', or a Keras model .*Received: stem='conv'",

@@ -84,6 +84,11 @@ def test_what_stands_for_no_synthesizer(identifier):
     assert repr(identifier) in str(info.value)
 
 
+def test_a_slip_of_the_pen():
+    with pytest.raises(ValueError, match=r"'gausian' \(did you mean gaussian\?\)"):
+        synthesizers.get("gausian")
+
+
 def test_names_of_classes():
     assert type(synthesizers.get("FactorizedRandom")) is FactorizedRandom
     by_hand = {"class_name": "Dense", "config": {"hidden_dim": 7}}

@@ -171,8 +171,9 @@ def _learning_rates(results: Results) -> list[float]:
 def _settings(results: Results) -> Data:
     settings = dict(results.get("settings", {}))
     settings.pop(task_of(results).variants_key, None)
-    if settings.get("grid"):
-        settings["grid"] = " × ".join(map(str, settings["grid"]))
+    if "grid" in settings:
+        grid = settings["grid"]
+        settings["grid"] = " × ".join(map(str, grid)) if grid else "that of the stem"
     return {key.replace("_", " "): value for key, value in settings.items()}
 
 

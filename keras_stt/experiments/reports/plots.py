@@ -240,7 +240,12 @@ def trade_off(results: Results) -> Figure | None:
         axes.errorbar(*point, _spread(runs_of(results, variant, up)), **bar)
     axes.set_title("Quality for the work done: the upper left is better")
     axes.set(xlabel=_capital(along.label), ylabel=_capital(up.label))
-    axes.margins(0.12, 0.12)
+    costs = [cost for cost, _ in points.values()]
+    least, most = min(costs), max(costs)
+    # Costs that differ by little must not look far apart.
+    reach = max(0.62 * (most - least), 0.1 * most)
+    axes.set_xlim((least + most) / 2 - reach, (least + most) / 2 + reach)
+    axes.margins(y=0.12)
     legend(axes, [name for name in ranked(results) if name in points], looks(results))
     return figure
 

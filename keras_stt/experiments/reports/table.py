@@ -185,11 +185,15 @@ def verdict(results: Results) -> str:
     rival = task.baseline if task.baseline in order[1:] else order[1]
     lead = difference(results, best, rival)
     points = " points" if quality.unit == "%" else ""
+    level = quality.number(lead) == quality.number(0)
     text = (
         f"{'So far, ' if unfinished(results) else ''}`{best}` has the best "
         f"{quality.title} of {len(order)} {task.noun}s, {reached[best]}: "
-        f"{quality.number(lead)}{points} above `{rival}` ({reached[rival]})"
+        + ("level with" if level else f"{quality.number(lead)}{points} above")
+        + f" `{rival}` ({reached[rival]})"
     )
+    if level:
+        return f"{text}."
     pair = [entry(results, name)[quality.name] for name in (best, rival)]
     if any(len(summary["runs"]) < 2 for summary in pair):
         return f"{text}, with too few seeds to know the spread."

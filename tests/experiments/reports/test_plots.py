@@ -17,7 +17,7 @@ from keras_stt.experiments.compare.settings import DEFAULT_MIXERS
 from keras_stt.experiments.reports import plots
 from keras_stt.experiments.reports.looks import COLORS, looks
 from keras_stt.experiments.reports.plots import write_figures
-from keras_stt.experiments.reports.results import ranked
+from keras_stt.experiments.reports.results import ranked, summary
 from keras_stt.experiments.reports.tasks import MISSING
 from keras_stt.mixers import MIXERS
 
@@ -181,6 +181,16 @@ def test_robustness_starts_at_the_clean_accuracy():
 
 def legend_names(axes):
     return [text.get_text() for text in axes.get_legend().get_texts()]
+
+
+@pytest.mark.parametrize(("more", "span"), [(0.01, 0.202), (1.0, 1.24)])
+def test_small_differences_of_cost_look_small(more, span):
+    results = sample_results(["mha", "none"])
+    for name, cost in (("none", 1.0), ("mha", 1.0 + more)):
+        results["mixers"][name]["multiply_adds"] = summary([1e6 * cost])
+    left, right = plots.trade_off(results).axes[0].get_xlim()
+    assert right - left == pytest.approx(span)
+    assert (left + right) / 2 == pytest.approx(1 + more / 2)
 
 
 @pytest.mark.parametrize("draw", [plots.learning, plots.robustness, plots.trade_off])

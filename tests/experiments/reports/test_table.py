@@ -189,6 +189,13 @@ def test_the_verdict_with_the_baseline_ahead():
     assert "5.0 points above `none`" in text
 
 
+def test_the_verdict_on_level_mixers():
+    runs = {"mha": (70, 71, 72), "none": (65, 66, 67), "stt_dense": (70.01, 71.01, 72)}
+    text = verdict(with_accuracies(**runs))
+    assert text.endswith("level with `mha` (71.0 ± 1.0 %).")
+    assert "points" not in text
+
+
 def test_the_verdict_of_little():
     assert "No test accuracy" in verdict(with_accuracies())
     only = verdict(with_accuracies(mha=(60, 61, 62)))
