@@ -67,6 +67,12 @@ def boolean(name: str, value: Any) -> bool:
     return bool(value)
 
 
+def flags(**values: Any) -> None:
+    """Raises a `ValueError` for call arguments that are not `True` or `False`."""
+    for name, value in values.items():
+        boolean(name, value)
+
+
 def positive_number(name: str, value: Any) -> float:
     """A positive, finite number.
 

@@ -44,7 +44,10 @@ def randomize(
     """Draws every weight anew: zeros and ones at the start would hide errors."""
     rng = np.random.default_rng(seed)
     for variable in layer.weights:
-        variable.assign(rng.normal(0.0, stddev, size=variable.shape))
+        value = rng.normal(0.0, stddev, size=variable.shape)
+        # NaN, which a negative variance gives, equals NaN in NumPy's assertions.
+        positive = variable.path.endswith("moving_variance")
+        variable.assign(np.abs(value) + 0.5 if positive else value)
     return layer
 
 

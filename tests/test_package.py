@@ -199,6 +199,7 @@ SHARED = (
     "portable",
     "typing",
     "untracked",
+    *("experiments.errors", "experiments.files", "experiments.options"),
 )
 PACKAGE = Path(keras_stt.__path__[0])
 
@@ -206,8 +207,6 @@ PACKAGE = Path(keras_stt.__path__[0])
 def package_of(module):
     """The package of a module of this package, by its full name; "" for shared ones."""
     parts = module.split(".")[1:]
-    if parts[:2] in (["experiments", "errors"], ["experiments", "options"]):
-        return ""  # shared by the packages of the experiments
     package = (
         ".".join(parts[:2]) if parts[:1] == ["experiments"] else "".join(parts[:1])
     )
@@ -231,6 +230,17 @@ def test_imports_flow_one_way(package):
                     path.name,
                     name,
                 )
+
+
+#: What shared modules use beyond one another: the names of the mixers, for options.
+OF_SHARED = {"experiments.options": "mixers"}
+
+
+@pytest.mark.parametrize("module", SHARED)
+def test_shared_modules_use_no_package(module):
+    for name in imports_of(PACKAGE / f"{module.replace('.', '/')}.py"):
+        if name.partition(".")[0] == "keras_stt":
+            assert package_of(name) in ("", OF_SHARED.get(module)), name
 
 
 @pytest.mark.parametrize("package", MAY_USE)

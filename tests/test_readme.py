@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from keras_stt.experiments.bench import table as bench_table
+from keras_stt.experiments.files import read_json
 from keras_stt.experiments.reports import robustness
-from keras_stt.experiments.reports.files import read_json
 from keras_stt.experiments.reports.results import difference, task_of
 from keras_stt.experiments.reports.table import markdown_table
 

@@ -18,7 +18,7 @@ from keras_stt.cli.command import (
     restart,
 )
 from keras_stt.experiments.bench.settings import BenchSettings
-from keras_stt.experiments.reports.files import claimed
+from keras_stt.experiments.files import claimed
 
 #: What the command needs in addition to Keras.
 BENCH_PACKAGES = ("filelock", "matplotlib", "PIL", "tabulate", "tqdm")

@@ -24,8 +24,8 @@ from keras_stt.experiments.compare.settings import (
 )
 from keras_stt.experiments.data.source import path_of
 from keras_stt.experiments.errors import UserError
+from keras_stt.experiments.files import claimed
 from keras_stt.experiments.measures.predictions import BATCH_SIZE
-from keras_stt.experiments.reports.files import claimed
 
 if TYPE_CHECKING:
     from keras_stt.experiments.compare.comparison import Comparison

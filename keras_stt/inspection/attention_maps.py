@@ -238,7 +238,9 @@ def _maps(name: str, layer: Any, inputs: Tensor, scores: Any) -> AttentionMaps |
         elif isinstance(layer, AxialAttention):
             axes = tuple(range(len(grid)))
         return AttentionMaps(name, grid, scores, axes)
-    # MultiHeadAttention: (B, num_heads, T, S), or over several axes of a grid
+    if not isinstance(layer, keras.layers.MultiHeadAttention):
+        return None
+    # (B, num_heads, T, S), or over several axes of a grid
     # (B, num_heads, n_1, …, n_M, n_1, …, n_M). Axes that are not attended to would come
     # before the heads.
     modes = len(inputs.shape) - 2

@@ -8,6 +8,7 @@ from typing import Any
 import keras
 from keras import ops
 
+from keras_stt import arguments
 from keras_stt.export import export
 from keras_stt.layers.context_reader import ContextReader
 from keras_stt.layers.keras_attention import KerasAttention
@@ -62,6 +63,7 @@ class CrossAttention(ContextReader, KerasAttention):
         return_attention_scores: bool = False,
         training: bool | None = None,
     ) -> Tensor:
+        arguments.flags(return_attention_scores=return_attention_scores)
         inputs, context, context_mask = self._prepared(
             inputs, context, inputs_mask, context_mask
         )
@@ -90,6 +92,7 @@ class CrossAttention(ContextReader, KerasAttention):
         return_attention_scores: bool = False,
         training: bool | None = None,
     ) -> Any:
+        arguments.flags(return_attention_scores=return_attention_scores)
         output = keras.KerasTensor(inputs.shape, dtype=self.compute_dtype)
         if not return_attention_scores:
             return output

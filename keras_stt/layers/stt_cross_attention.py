@@ -118,6 +118,7 @@ class STTCrossAttention(ContextReader):
         inputs_mask: Tensor | None = None,
         return_attention_scores: bool = False,
     ) -> Tensor:
+        arguments.flags(return_attention_scores=return_attention_scores)
         inputs, context, context_mask = self._prepared(
             inputs, context, inputs_mask, context_mask
         )
@@ -158,6 +159,7 @@ class STTCrossAttention(ContextReader):
         return_attention_scores: bool = False,
     ) -> Any:
         arguments.check_sizes("context", context, self._context_sizes, self.name)
+        arguments.flags(return_attention_scores=return_attention_scores)
         output = keras.KerasTensor(inputs.shape, dtype=self.compute_dtype)
         if not return_attention_scores:
             return output
@@ -203,7 +205,7 @@ def _read(
     mask = ops.cast(ops.expand_dims(mask, axis=(1, -1)), scores[0].dtype)
     value = _weighted_sum(ops.cast(value, mask.dtype) * mask, scores)
     total = _weighted_sum(mask, scores)
-    return ops.cast(ops.divide_no_nan(value, total), dtype)
+    return ops.cast(stt_ops.share(value, total), dtype)
 
 
 def _weighted_sum(value: Tensor, weights: list[Tensor]) -> Tensor:

@@ -66,6 +66,7 @@ class AxialAttention(KerasAttention):
         return_attention_scores: bool = False,
         training: bool | None = None,
     ) -> Tensor:
+        arguments.flags(return_attention_scores=return_attention_scores)
         inputs = self.channels_last(inputs)
         all_scores = []
         # Fibres as sequences: Keras's fused attention takes no `attention_axes`.
@@ -99,6 +100,7 @@ class AxialAttention(KerasAttention):
         return_attention_scores: bool = False,
         training: bool | None = None,
     ) -> Any:
+        arguments.flags(return_attention_scores=return_attention_scores)
         output = keras.KerasTensor(inputs.shape, dtype=self.compute_dtype)
         if not return_attention_scores:
             return output

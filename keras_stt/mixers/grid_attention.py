@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import keras
+from keras import ops
 
+from keras_stt import ops as stt_ops
 from keras_stt.export import export
 from keras_stt.layers import KerasAttention
 from keras_stt.mixers.grid_mixer import grid_shape
@@ -38,6 +40,8 @@ class GridAttention(KerasAttention):
 
     Call arguments:
         inputs: Tensor of shape `(B, H, W, C)`.
+        mask: Optional boolean tensor of shape `(B, H, W)`, `True` for the positions
+            that may be attended to. An implicit Keras mask is used where none is given.
         training: Whether dropout is active.
 
     Returns:
@@ -52,17 +56,34 @@ class GridAttention(KerasAttention):
           [arXiv 1706.03762](https://arxiv.org/abs/1706.03762).
     """
 
+    call_options = ("mask",)
+
     def build(self, input_shape: Shape) -> None:
         shape = self.channels_last_shape(input_shape)
         grid_shape(shape)  # an error unless it is one
         self.attention = self._attention(shape, shape, attention_axes=(1, 2))
 
-    def call(self, inputs: Tensor, training: bool | None = None) -> Tensor:
+    def call(
+        self,
+        inputs: Tensor,
+        mask: Tensor | None = None,
+        training: bool | None = None,
+    ) -> Tensor:
         inputs = self.channels_last(inputs)
-        output = self.attention(inputs, inputs, training=training)
+        if mask is not None:
+            mask = stt_ops.grid_mask(mask, inputs)
+            # This also drops the implicit mask, of which Keras makes an error here.
+            inputs = stt_ops.zero_masked(inputs, mask)
+            mask = ops.expand_dims(mask, axis=(1, 2))
+        output = self.attention(inputs, inputs, attention_mask=mask, training=training)
         return self.as_given(output, modes=2)
 
-    def compute_output_spec(self, inputs: Tensor, training: bool | None = None) -> Any:
+    def compute_output_spec(
+        self,
+        inputs: Tensor,
+        mask: Tensor | None = None,
+        training: bool | None = None,
+    ) -> Any:
         return keras.KerasTensor(inputs.shape, dtype=self.compute_dtype)
 
     def multiply_adds(self, input_shape: Shape) -> int:

@@ -65,7 +65,7 @@ class SelfAttention(KerasAttention):
         return_attention_scores: bool = False,
         training: bool | None = None,
     ) -> Tensor:
-        _check_order(inputs, use_causal_mask)
+        _check_call(inputs, use_causal_mask, return_attention_scores)
         inputs = self.channels_last(inputs)
         batch, *sizes, channels = ops.shape(inputs)
         positions = math.prod(sizes)
@@ -99,7 +99,7 @@ class SelfAttention(KerasAttention):
         return_attention_scores: bool = False,
         training: bool | None = None,
     ) -> Any:
-        _check_order(inputs, use_causal_mask)
+        _check_call(inputs, use_causal_mask, return_attention_scores)
         output = keras.KerasTensor(inputs.shape, dtype=self.compute_dtype)
         if not return_attention_scores:
             return output
@@ -115,7 +115,13 @@ class SelfAttention(KerasAttention):
         return self._multiply_adds(channels, positions, positions)
 
 
-def _check_order(inputs: Tensor, use_causal_mask: bool) -> None:
+def _check_call(
+    inputs: Tensor, use_causal_mask: bool, return_attention_scores: bool
+) -> None:
+    arguments.flags(
+        use_causal_mask=use_causal_mask,
+        return_attention_scores=return_attention_scores,
+    )
     if use_causal_mask and len(inputs.shape) != 3:
         raise ValueError(
             "A causal mask needs an input of shape (B, T, C): a grid has no order. "

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -96,11 +97,34 @@ def tokenize_captions(
     return tokens
 
 
-def check_texts(name: str, value: object) -> None:
-    """Raises a `ValueError` for a text in the place of several."""
-    if isinstance(value, str):
+def check_texts(name: str, value: Any) -> None:
+    """Raises a `ValueError` for anything but several texts."""
+    several = isinstance(value, Collection) and not isinstance(value, str)
+    if not several or not all(isinstance(text, str) for text in value):
         raise ValueError(
             f"`{name}` must be a sequence of texts. Received: {name}={value!r}"
+        )
+
+
+def check_tokens(name: str, tokens: Any, length: int) -> None:
+    """Raises a `ValueError` for what is not the input tokens of captions.
+
+    Args:
+        name: Name of the argument that holds them.
+        tokens: What should be integers, `(B, length)`.
+        length: Start and words of the longest caption.
+    """
+    shape = getattr(tokens, "shape", None)
+    texts = isinstance(tokens, (list, tuple, str)) or (
+        isinstance(tokens, np.ndarray) and tokens.dtype.kind not in "iuf"
+    )
+    if texts or (shape is not None and tuple(shape[1:]) not in ((length,), (None,))):
+        received = type(tokens).__name__ if shape is None else f"shape {tuple(shape)}"
+        raise ValueError(
+            f"`{name}` must be tokens of shape (B, {length}): "
+            "`captioner.tokenize(texts)[:, :-1]`, where `[:, 1:]` are the targets. "
+            f"Received: {received}"
+            + (f" of {tokens.dtype}" if hasattr(tokens, "dtype") else "")
         )
 
 

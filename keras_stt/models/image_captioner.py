@@ -22,6 +22,7 @@ from keras_stt.models.caption_text import (
     SPECIAL_TOKENS,
     START,
     UNKNOWN,
+    check_tokens,
     check_vocabulary,
     detokenize_caption,
     tokenize_captions,
@@ -225,6 +226,7 @@ class ImageCaptioner(CheckedInputs, keras.Model):
         else:
             if isinstance(inputs, dict):
                 check_units(f"{name}['image']", inputs["image"])
+                check_tokens(f"{name}['tokens']", inputs["tokens"], self.max_length + 1)
             return
         raise ValueError(
             f'`{name}` must be a dict {{"image": images, "tokens": tokens}}. '
@@ -275,7 +277,7 @@ class ImageCaptioner(CheckedInputs, keras.Model):
                 f"`images` must have shape (B, *{self._config['image_shape']}). "
                 f"Received: shape {images.shape}"
             )
-        check_units("images", images)
+        check_units("images", images, count=None)
         if images.dtype.kind == "f":
             images = images.astype(np.float32, copy=False)
         # A power of two at most: few sizes are compiled, whatever the number of images.

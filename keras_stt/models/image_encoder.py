@@ -13,6 +13,7 @@ from keras_stt import arguments
 from keras_stt.composite import keep_frozen, sublayer_policy
 from keras_stt.layers import PositionEmbedding, STTBlock
 from keras_stt.mixers import MIXERS
+from keras_stt.models.image_model import PixelRange
 from keras_stt.portable import LayerNormalization
 
 MixerChoice: TypeAlias = Any
@@ -73,6 +74,7 @@ def encode(
     """
     width = arguments.positive_integer("width", width)
     depth = arguments.positive_integer("depth", depth)
+    stochastic_depth = arguments.rate("stochastic_depth", stochastic_depth)
     policy = keras.dtype_policies.get(dtype)
 
     # The stem may be a part of a model of this package, with layers of the same names.
@@ -85,6 +87,7 @@ def encode(
     num_heads = arguments.positive_integer("num_heads", num_heads)
     make_mixer = mixer_factory(mixer, width, num_heads)
     grid = None if grid is None else check_grid(grid)
+    images = PixelRange(**named("pixels"))(images)
     if isinstance(stem, keras.Model):
         x = _feature_map(stem, images, grid)
         x = keras.layers.Dense(width, **named("project"))(x)
@@ -170,7 +173,9 @@ def check_grid(grid: Any) -> tuple[int, int]:
 
 def _positive_integers(name: str, value: Any, count: int, expected: str) -> list[int]:
     sizes = [*value] if isinstance(value, Iterable) else []
-    if len(sizes) != count or any(not isinstance(s, Integral) or s < 1 for s in sizes):
+    if len(sizes) != count or any(
+        not isinstance(s, Integral) or isinstance(s, bool) or s < 1 for s in sizes
+    ):
         raise ValueError(f"`{name}` must be {expected}. Received: {name}={value!r}")
     return [int(size) for size in sizes]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import keras
@@ -11,10 +12,42 @@ from keras import ops
 from keras_stt import arguments
 from keras_stt.composite import keep_frozen, uncompiled
 from keras_stt.export import export
-from keras_stt.typing import Tensor
+from keras_stt.typing import Shape, Tensor
 
 #: The largest float that passes for a pixel: noise and overshoot may exceed 1.
 LARGEST = 2.0
+
+
+@export
+class PixelRange(keras.layers.Layer):
+    """Passes float images in [0, 1] on; images in another unit become NaN.
+
+    No error can be raised from a compiled program, and NaN is not mistaken for a
+    result. An image is in another unit if one of its values is above 2 or below -2.
+
+    Input shape:
+        `(B, height, width, channels)`, floats.
+
+    Output shape:
+        The same.
+
+    Example:
+
+    >>> images = np.array([0.5, 200.0]).reshape((2, 1, 1, 1))
+    >>> np.isnan(np.ravel(keras_stt.models.PixelRange()(images))).tolist()
+    [False, True]
+    """
+
+    def call(self, images: Tensor) -> Tensor:
+        largest = ops.max(ops.abs(images), axis=(1, 2, 3), keepdims=True)
+        return ops.where(largest > LARGEST, math.nan, images)
+
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
+        return input_shape
+
+    def get_config(self) -> dict[str, Any]:
+        # Defined, since Keras makes up none for a layer with a dtype policy.
+        return super().get_config()
 
 
 class CheckedInputs:
@@ -27,17 +60,32 @@ class CheckedInputs:
             name: Name of the argument that holds them.
             inputs: The inputs.
         """
-        check_units(name, inputs)
+        for images in keras.tree.flatten(inputs):
+            check_units(name, images)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Checks the inputs, and calls the model."""
         self.check_inputs("inputs", args[0] if args else kwargs.get("inputs"))
         return super().__call__(*args, **kwargs)  # type: ignore[misc]
 
-    def fit(self, x: Any = None, *args: Any, **kwargs: Any) -> Any:
+    def fit(
+        self,
+        x: Any = None,
+        y: Any = None,
+        batch_size: int | None = None,
+        epochs: int = 1,
+        verbose: Any = "auto",
+        callbacks: Any = None,
+        *args: Any,
+        **kwargs: Any,
+    ) -> Any:
         """Checks the inputs, and trains as `keras.Model.fit`."""
         self.check_inputs("x", x)
-        return super().fit(x, *args, **kwargs)  # type: ignore[misc]
+        if not isinstance(callbacks, keras.callbacks.CallbackList):
+            callbacks = [*keras.tree.flatten(callbacks or []), _FirstLoss()]
+        return super().fit(  # type: ignore[misc]
+            x, y, batch_size, epochs, verbose, callbacks, *args, **kwargs
+        )
 
     def evaluate(self, x: Any = None, *args: Any, **kwargs: Any) -> Any:
         """Checks the inputs, and evaluates as `keras.Model.evaluate`."""
@@ -65,13 +113,39 @@ class CheckedInputs:
         return super().predict_on_batch(x)  # type: ignore[misc]
 
 
+class _FirstLoss(keras.callbacks.Callback):
+    """Ends a training whose images are in another unit, which makes all outputs NaN."""
+
+    #: Keras need not wait for it after every batch.
+    async_safe = True
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._known = False
+
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+        """Looks at the loss of the first batch."""
+        if self._known:
+            return
+        self._known = True
+        if math.isnan((logs or {}).get("loss", 0.0)):
+            raise ValueError(
+                "The images must be floats in [0, 1] or integers in 0 … 255. Received: "
+                "images whose first loss is NaN, as it is for values above "
+                f"{LARGEST:g}. Divide them by 255, with "
+                "`keras.layers.Rescaling(1 / 255)` for example"
+            )
+
+
 @export
 class ImageModel(CheckedInputs, keras.Model):
     """A functional model of images, which knows the units of integers and floats.
 
     Integer images are in 0 … 255, and are divided by 255; float images are in [0, 1].
     The rule acts on what the model is called with, in `fit`, `evaluate` and `predict`
-    too. Of NumPy arrays of floats, the first images are checked.
+    too. NumPy arrays with values above 2 (after the division) are an error if the first
+    images have some; wherever else such values come from (a data set, another model
+    around this one), the image's outputs are NaN, and `fit` ends with an error.
 
     A part of such a model keeps the rule if it is made by this class as well; a plain
     `keras.Model` casts integers to floats without scaling them.
@@ -95,8 +169,16 @@ class ImageModel(CheckedInputs, keras.Model):
         """
         super().check_inputs(name, inputs)
         if isinstance(self.input_shape, tuple) and len(self.input_shape) == 4:
-            sizes = (None, *self.input_shape[1:3], None)
-            arguments.check_sizes(name, inputs, sizes, self.name)
+            *sizes, channels = self.input_shape
+            shape = getattr(inputs, "shape", None)
+            if shape is not None and (
+                len(shape) != 4 or shape[3] not in (None, channels)
+            ):
+                raise ValueError(
+                    f"`{name}` must be images of shape (B, height, width, {channels})."
+                    f" Received: {name}.shape={tuple(shape)}"
+                )
+            arguments.check_sizes(name, inputs, (*sizes, None), self.name)
 
     def get_config(self) -> dict[str, Any]:
         """The config, without how models in the model are compiled."""
@@ -130,19 +212,21 @@ def in_unit_range(images: Tensor) -> Tensor:
     return ops.cast(images, "float32") / 255
 
 
-def check_units(name: str, images: Any) -> None:
+def check_units(name: str, images: Any, count: int | None = 64) -> None:
     """Raises a `ValueError` for floats outside [0, 1] and integers above 255.
 
-    Only NumPy arrays are looked at, and of them the first images: a tensor may not be
-    known yet, and to wait for one would slow training down.
+    Only NumPy arrays are looked at: a tensor may not be known yet, and to wait for one
+    would slow training down.
 
     Args:
         name: Name of the argument, for the error.
         images: Images, or anything else.
+        count: How many of them are looked at, since an array may be a large file; None
+            for all.
     """
     if not isinstance(images, np.ndarray) or images.dtype.kind not in "fiu":
         return
-    largest = np.abs(images[:64]).max(initial=0)
+    largest = np.abs(images[:count]).max(initial=0)
     if largest > (LARGEST if images.dtype.kind == "f" else 255):
         raise ValueError(
             f"`{name}` must hold float images in [0, 1] or integer images in 0 … 255. "

@@ -65,7 +65,7 @@ class TextGenerator(CheckedInputs, keras.Model):
         features = self.captioner.image_encoder(images, training=False)
         batch = ops.shape(features)[0]
         features = ops.repeat(features, K, axis=0)  # (B·K, …)
-        positions = ops.arange(length)
+        positions = ops.arange(length, dtype="int32")
         tokens = ops.where(positions == 0, self.start, 0)
         tokens = ops.broadcast_to(ops.cast(tokens, "int32"), (batch, K, length))
         # All beams start with the same text: the first alone counts.
@@ -80,14 +80,14 @@ class TextGenerator(CheckedInputs, keras.Model):
             logits = self.captioner.text_decoder(
                 [features, ops.reshape(tokens, (-1, length))], training=False
             )
-            logits = ops.take(logits, step, axis=1)  # (B·K, V)
+            logits = ops.cast(ops.take(logits, step, axis=1), "float32")  # (B·K, V)
             V = logits.shape[-1]
-            numbers = ops.arange(V)
+            numbers = ops.arange(V, dtype="int32")
             for token in self.excluded:
                 logits = ops.where(numbers == token, _NEVER, logits)
             gains = ops.reshape(ops.log_softmax(logits), (batch, K, V))
             # A text that has ended continues in one way, at no cost.
-            stay = ops.where(numbers == 0, 0.0, _NEVER)
+            stay = ops.cast(ops.where(numbers == 0, 0.0, _NEVER), "float32")
             gains = ops.where(ops.expand_dims(ended, -1), stay, gains)
             total = ops.reshape(ops.expand_dims(scores, -1) + gains, (batch, K * V))
             scores, chosen = _top_k(total, K)

@@ -16,6 +16,7 @@ from keras_stt.ops.mode_product import (
 )
 from keras_stt.ops.mode_product import mode_product as mode_product
 from keras_stt.ops.mode_product import multi_mode_product as multi_mode_product
+from keras_stt.ops.mode_product import share as share
 from keras_stt.ops.transformation import mode_weights as mode_weights
 from keras_stt.ops.transformation import tensor_transformation as tensor_transformation
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from numbers import Integral
 
 import numpy as np
 from keras import ops
@@ -37,7 +38,7 @@ def resize_axes(tensor: Tensor, sizes: Mapping[int, int]) -> Tensor:
     """
     rank = len(tensor.shape)
     for axis, size in sizes.items():
-        if not -rank <= axis < rank or not isinstance(size, int) or size < 1:
+        if not -rank <= axis < rank or not isinstance(size, Integral) or size < 1:
             raise ValueError(
                 f"`sizes` must map axes of a tensor of rank {rank} to positive "
                 f"integers. Received: sizes={dict(sizes)}"

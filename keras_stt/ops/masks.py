@@ -162,7 +162,7 @@ def masked_mean(
     """
     dtype = keras.backend.result_type(tensor.dtype, "float32")
     if mask is None:
-        axes = (axes,) if isinstance(axes, int) else axes
+        axes = axes if isinstance(axes, Sequence) else (axes,)
         sizes = [ops.shape(tensor)[axis] for axis in axes]
         # Of a symbolic tensor, sizes may be unknown.
         count = 1 if None in sizes else math.prod(sizes)

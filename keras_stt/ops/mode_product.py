@@ -153,12 +153,35 @@ def masked_multi_mode_product(
         ops.cast(mask, tensor.dtype), normalizers or matrices, axes
     )
     product = multi_mode_product(ops.where(mask, tensor, 0.0), matrices, axes)
-    divisible = divisor != 0
-    divisor = ops.where(divisible, divisor, 1.0)
+    return share(product, divisor)
+
+
+@export
+def share(part: Tensor, total: Tensor) -> Tensor:
+    """A quotient that is 0 where the divisor is, with finite gradients.
+
+    For weighted sums over valid positions, divided by the sum of their weights, which
+    may be tiny.
+
+    Args:
+        part: Tensor of any floating dtype.
+        total: Tensor that broadcasts to `part`, of the same dtype.
+
+    Returns:
+        Tensor of the shape of `part`.
+
+    Example:
+
+    >>> part, total = np.array([3.0, 0.0]), np.array([4.0, 0.0])
+    >>> np.asarray(keras_stt.ops.share(part, total))
+    array([0.75, 0.  ])
+    """
+    divisible = total != 0
+    total = ops.where(divisible, total, 1.0)
     # The derivative has the divisor's square, which may underflow: divide by a constant
     # of its size first.
-    scale = ops.stop_gradient(divisor)
-    return ops.where(divisible, (product / scale) / (divisor / scale), 0.0)
+    scale = ops.stop_gradient(total)
+    return ops.where(divisible, (part / scale) / (total / scale), 0.0)
 
 
 def _size(sizes: Sequence[Any]) -> Any:

@@ -108,16 +108,34 @@ def copy_state(source: Layer, target: Layer, exclude: Sequence[Layer] = ()) -> N
         if id(other) in interpolated:
             value = _interpolated(value, *interpolated[id(other)])
         elif variable.shape != other.shape:
+            if any(each.path.endswith("kernel_scale") for each in old):
+                raise ValueError(
+                    "`model` must be resized first, and quantised afterwards. "
+                    f"Received: {source.name} with quantised weights that are tied to "
+                    f"a size, {variable.path}"
+                )
             raise SizeError(
                 "`model` has size-dependent weights that cannot be interpolated: "
                 f"{variable.path} has the shape {tuple(variable.shape)} and would need "
                 f"{tuple(other.shape)}. Received: {source.name}"
             )
         other.assign(value)
+    _finalize(target)
     _copy_trainable(source, target, exclude)
     for variable, other in zip(old, new, strict=True):
         if other.trainable != variable.trainable:
             other.trainable = variable.trainable
+
+
+def _finalize(layer: Layer) -> None:
+    """Has layers that were adapted to data compute with their new weights.
+
+    `keras.layers.Normalization`, for one, keeps what it makes of them in attributes.
+    """
+    if hasattr(layer, "finalize_state"):
+        layer.finalize_state()
+    for part in sublayers(layer):
+        _finalize(part)
 
 
 def _copy_trainable(source: Layer, target: Layer, exclude: Sequence[Layer]) -> None:

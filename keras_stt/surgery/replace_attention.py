@@ -152,7 +152,7 @@ def _new_mixer(mixer: Any, attention: Layer) -> Layer:
     if mixer is None:
         return _stt(attention)
     layer = mixer
-    if callable(mixer) and not isinstance(mixer, keras.layers.Layer):
+    if callable(mixer) and not isinstance(mixer, (keras.layers.Layer, type)):
         layer = mixer()
     if not isinstance(layer, keras.layers.Layer):
         raise ValueError(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from numbers import Integral
 from typing import Any
 
 import keras
@@ -79,8 +81,8 @@ def resize_model(model: keras.Model, input_shape: Shape) -> keras.Model:
 
 def _check_shape(shape: Any, expected: Shape) -> None:
     """An error for a shape of another rank."""
-    sizes = [*shape] if isinstance(shape, (tuple, list)) else []
-    positive = all(s is None or (isinstance(s, int) and s > 0) for s in sizes)
+    sizes = [*shape] if isinstance(shape, Iterable) else []
+    positive = all(s is None or (isinstance(s, Integral) and int(s) > 0) for s in sizes)
     if len(sizes) != len(expected) or not positive:
         raise ValueError(
             f"`input_shape` must be a tuple of {len(expected)} positive sizes. "

@@ -201,6 +201,23 @@ def test_layers_that_are_not_known_are_left_out_and_named():
     assert maps.name == "known"
 
 
+class Peer(keras.layers.Layer):
+    """A layer of somebody's own that returns scores of a form of its own."""
+
+    call_options = ("return_attention_scores",)
+
+    def call(self, inputs, return_attention_scores=False):
+        return (inputs, (inputs, inputs)) if return_attention_scores else inputs
+
+
+def test_scores_of_a_form_that_is_not_known():
+    inputs = keras.Input(IMAGE[1:])
+    model = keras.Model(inputs, STT(2, name="known")(Peer(name="peer")(inputs)))
+    with pytest.warns(UserWarning, match=r"peer \(Peer\)"):
+        (maps,) = attention_maps(model, normal(*IMAGE))
+    assert maps.name == "known"
+
+
 def test_a_model_without_attention_is_an_error():
     model = image_classifier((8, 12, 3), 5, "none", grid=(4, 6), width=8, depth=1)
     with pytest.raises(

@@ -4,7 +4,8 @@ import oracle
 import pytest
 from support import array, built, normal, relative_error, weights_of
 
-from keras_stt.mixers import AxialAttention, Pooling, SelfAttention
+from keras_stt.layers import CrossAttention, STTCrossAttention
+from keras_stt.mixers import AxialAttention, GridAttention, Pooling, SelfAttention
 
 IMAGE = (2, 3, 5, 8)
 
@@ -45,6 +46,36 @@ def test_all_positions_are_one_sequence(shape, masked):
     assert relative_error(output, expected) < 1e-5
     grid = shape[1:-1]
     assert relative_error(returned, scores.reshape(2, 4, *grid, *grid)) < 1e-5
+
+
+def test_grid_attention_masks_as_the_flattened_one_does():
+    layer, flat = (built(kind(4), IMAGE) for kind in (GridAttention, SelfAttention))
+    flat.set_weights(layer.get_weights())
+    x, mask = normal(*IMAGE), normal(*IMAGE[:-1]) > 0
+    expected = array(flat(x, mask=mask))
+    assert relative_error(layer(x, mask=mask), expected) < 1e-5
+    assert relative_error(layer(x), expected) > 1e-2
+    # An implicit mask.
+    embedding = keras.layers.Embedding(10, 8, mask_zero=True)
+    tokens = np.where(mask, np.random.default_rng(0).integers(1, 10, mask.shape), 0)
+    embedded = embedding(tokens)
+    expected = array(flat(array(embedded), mask=mask))
+    assert relative_error(layer(embedded), expected) < 1e-5
+
+
+@pytest.mark.parametrize("flag", ["use_causal_mask", "return_attention_scores"])
+@pytest.mark.parametrize(
+    "layer",
+    [SelfAttention(2), AxialAttention(2), CrossAttention(2), STTCrossAttention(2)],
+)
+@pytest.mark.parametrize("symbolic", [True, False])
+def test_flags_are_true_or_false(layer, flag, symbolic):
+    if flag not in (*layer.call_options, "return_attention_scores"):
+        pytest.skip("takes no such flag")
+    x = keras.Input((5, 8)) if symbolic else normal(2, 5, 8)
+    inputs = (x, x) if "context_mask" in layer.call_options else (x,)
+    with pytest.raises(ValueError, match=f"`{flag}` must be True or False.*{flag}=2"):
+        layer(*inputs, **{flag: 2})
 
 
 @pytest.mark.parametrize("shape", [(2, 5, 8), IMAGE, (2, 3, 5, 4, 8)])

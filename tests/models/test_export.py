@@ -91,11 +91,7 @@ def classifier(mixer, stem):
     model = image_classifier(
         (8, 12, 3), 5, mixer, (4, 6), width=8, depth=1, num_heads=2, stem=stem
     )
-    randomize(model, stddev=0.3)
-    for variable in model.weights:
-        if variable.path.endswith("moving_variance"):
-            variable.assign(np.abs(array(variable.value)) + 0.5)
-    return model
+    return randomize(model, stddev=0.3)
 
 
 def grids():

@@ -125,6 +125,19 @@ def test_mixed_precision(cross):
     assert len(model.generate(images(2), beam_size=2)) == 2
 
 
+def test_generates_in_float64():
+    keras.config.set_floatx("float64")
+    try:
+        model = captioner(dtype="float64")
+        texts = model.generate(images(), beam_size=2)
+    finally:
+        keras.config.set_floatx("float32")
+    assert model.dtype == "float64"
+    single = captioner()
+    single.set_weights([array(weight) for weight in model.weights])
+    assert texts == single.generate(images(), beam_size=2)
+
+
 def test_max_length_cuts():
     model = speaking()
     short = model.generate(images(), max_length=2)
@@ -182,6 +195,28 @@ def test_floats_that_are_no_pixels_are_an_error(entry):
 def test_inputs_in_another_form(inputs):
     with pytest.raises(ValueError, match=r'`x` must be a dict \{"image".*Received: '):
         captioner().predict(inputs)
+
+
+@pytest.mark.parametrize(
+    ("tokens", "received"),
+    [
+        (tokens_of(TEXTS), r"shape \(4, 7\) of int32"),
+        (TEXTS, "list"),
+        (np.array(TEXTS), r"shape \(4,\) of <U"),
+    ],
+)
+def test_tokens_in_another_form(tokens, received):
+    model = captioner()
+    model.compile("sgd", "mse")
+    expected = rf"`x\['tokens'\]`.*\(B, 6\).*tokenize.*Received: {received}"
+    with pytest.raises(ValueError, match=expected):
+        model.fit({"image": images(), "tokens": tokens}, tokens_of(TEXTS)[:, 1:])
+
+
+@pytest.mark.parametrize("texts", [None, "red", [3]])
+def test_texts_in_another_form(texts):
+    with pytest.raises(ValueError, match="`captions` must be a sequence of texts"):
+        captioner().tokenize(texts)
 
 
 def test_every_variable_has_a_path_of_its_own():
@@ -300,6 +335,8 @@ def test_an_exported_captioner_computes_the_same(tmp_path):
         ({"image_shape": (16, 16)}, r"`image_shape`.*Received: .*\(16, 16\)"),
         ({"image_shape": (None, 16, 3)}, "`image_shape`.*Received: "),
         ({"image_shape": 16}, "`image_shape`.*Received: image_shape=16"),
+        ({"vocabulary": ["a", 3]}, r"`vocabulary`.*Received: .*\['a', 3\]"),
+        ({"vocabulary": None}, "`vocabulary`.*Received: vocabulary=None"),
     ],
 )
 def test_bad_arguments(options, message):

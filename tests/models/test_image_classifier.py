@@ -127,6 +127,8 @@ def test_stochastic_depth_rises_linearly():
         ({"width": 0}, "`width` must be a positive.*Received: width=0"),
         ({"depth": -1}, "`depth` must be a positive.*Received: depth=-1"),
         ({"num_heads": 3}, "multiple of num_heads=3"),
+        ({"grid": (True, 4)}, r"two positive integers.*Received: grid=\(True, 4\)"),
+        ({"stochastic_depth": 7}, "`stochastic_depth` must be in .*=7"),
     ],
 )
 def test_bad_arguments(arguments, message):
@@ -189,6 +191,14 @@ def test_a_number_of_classes_that_is_none(classes):
         image_classifier(SHAPE, classes, **SMALL)
 
 
+@pytest.mark.parametrize("shape", [(8, 12, 3), (2, 8, 12, 1), (1, 2, 8, 12, 3)])
+@pytest.mark.parametrize("entry", ["call", "predict"])
+def test_images_of_another_form(shape, entry):
+    model, pixels = image_classifier(SHAPE, 5, **SMALL), np.zeros(shape, "uint8")
+    with pytest.raises(ValueError, match=r"\(B, height, width, 3\).*Received: "):
+        model(pixels) if entry == "call" else model.predict(pixels, verbose=0)
+
+
 @pytest.mark.parametrize("dtype", ["uint8", "int64"])
 def test_integers_are_bytes(dtype):
     model = randomize(image_classifier(SHAPE, 5, **SMALL))
@@ -200,6 +210,56 @@ def test_integers_are_bytes(dtype):
     nested = keras.Sequential([keras.Input(SHAPE, dtype="int32"), model])
     actual = array(nested(pixels.astype("int32")))
     np.testing.assert_allclose(actual, expected, rtol=1e-4, atol=1e-4)
+
+
+def in_a_sequential(model):
+    return keras.Sequential([model, keras.layers.Softmax()])
+
+
+def in_a_model(model):
+    inputs = keras.Input(SHAPE)
+    return keras.Model(inputs, keras.layers.Softmax()(model(inputs)))
+
+
+def lengthened(model):
+    return keras.Model(model.input, keras.layers.Softmax()(model.output))
+
+
+@pytest.mark.parametrize("wrap", [in_a_sequential, in_a_model, lengthened])
+def test_bytes_that_another_model_made_floats_give_no_number(wrap):
+    model = wrap(randomize(image_classifier(SHAPE, 5, **SMALL)))
+    pixels = np.random.default_rng(0).integers(0, 256, (3, *SHAPE)).astype("uint8")
+    # One of them is dark, and could be an image in [0, 1].
+    pixels[1] = 1
+    for outputs in (array(model(pixels)), model.predict(pixels, verbose=0)):
+        assert np.isnan(outputs[[0, 2]]).all()
+        assert np.isfinite(outputs[1]).all()
+
+
+@pytest.mark.parametrize("async_dispatch", [True, False])
+def test_training_on_a_folder_of_images_without_rescaling(tmp_path, async_dispatch):
+    for name in "ab":
+        (tmp_path / name).mkdir()
+        for number in range(2):
+            pixels = np.full(SHAPE, 50 + number, "uint8")
+            keras.utils.save_img(tmp_path / name / f"{number}.png", pixels, scale=False)
+    data = keras.utils.image_dataset_from_directory(
+        tmp_path, image_size=SHAPE[:2], batch_size=2, verbose=False
+    )
+    model = image_classifier(SHAPE, 2, **SMALL)
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    model.compile("sgd", loss)
+    seen = keras.callbacks.LambdaCallback(on_train_batch_end=lambda batch, logs: None)
+    callbacks = None if async_dispatch else [seen]
+    with pytest.raises(ValueError, match=r"in \[0, 1\].*NaN.*Rescaling"):
+        model.fit(data, callbacks=callbacks, shuffle=False, verbose=0)
+    fresh = image_classifier(SHAPE, 2, **SMALL)
+    fresh.compile("sgd", loss)
+    rescaled = data.map(lambda images, labels: (images / 255, labels))
+    history = fresh.fit(
+        rescaled, epochs=2, callbacks=callbacks, shuffle=False, verbose=0
+    )
+    assert np.isfinite(history.history["loss"]).all()
 
 
 def test_training_on_bytes_and_on_floats_is_the_same(tmp_path):

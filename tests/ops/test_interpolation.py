@@ -40,3 +40,8 @@ def test_as_pillow_resizes_a_picture(size):
     expected = Image.fromarray(picture).resize(size[::-1], Image.Resampling.BICUBIC)
     found = array(resize_axes(picture, dict(enumerate(size))))
     np.testing.assert_allclose(found, np.array(expected), atol=1e-4)
+
+
+def test_sizes_of_numpy():
+    ones = resize_axes(np.ones((2, 3), "float32"), {1: np.int64(4)})
+    np.testing.assert_allclose(array(ones), np.ones((2, 4)), rtol=1e-6)

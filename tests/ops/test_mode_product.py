@@ -9,6 +9,7 @@ from keras_stt.ops import (
     masked_multi_mode_product,
     mode_product,
     multi_mode_product,
+    share,
 )
 
 SHAPE = (2, 3, 5, 4)
@@ -141,3 +142,10 @@ def test_one_matrix_shared_by_the_batch_with_one_head(axis):
     for _ in range(20):
         product = np.asarray(mode_product(tensor, matrix, axis))
         np.testing.assert_allclose(product, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_share():
+    part = np.array([[3, 4e-30, 0], [0, 7, 1]], "float32")
+    total = np.array([[4, 8e-30, 0], [0, 14, 3]], "float32")
+    expected = [[0.75, 0.5, 0], [0, 0.5, 1 / 3]]
+    np.testing.assert_allclose(array(share(part, total)), expected, rtol=1e-6)

@@ -364,3 +364,9 @@ def test_a_replaced_model_loads(tmp_path):
 def test_errors(model, options, message):
     with pytest.raises(ValueError, match=message):
         replace_attention(model(), **options)
+
+
+@pytest.mark.parametrize("mixer", [STT, 3, lambda: "stt"])
+def test_mixers_that_are_none(mixer):
+    with pytest.raises(ValueError, match="`mixer` must be a layer, or a function"):
+        replace_attention(functional(mha()), mixer=mixer)

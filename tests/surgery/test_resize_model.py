@@ -319,7 +319,10 @@ def test_a_fixed_batch_size_stays():
 
 @pytest.mark.parametrize(
     ("change", "message"),
-    [("quantize", "logits/kernel_scale has the shape"), ("lora", "enable LoRA, after")],
+    [
+        ("quantize", "quantised afterwards.*logits/kernel"),
+        ("lora", "enable LoRA, after"),
+    ],
 )
 def test_models_with_other_weights_than_they_are_made_with(change, message):
     layer = STT(2)
@@ -357,3 +360,17 @@ def test_a_cross_attention_says_how_to_resize(make):
     layer(np.zeros((1, 3, 8)), np.zeros((1, 4, 6, 8)))
     with pytest.raises(ValueError, match=r"surgery\.resize_model.*Received: context"):
         layer(make((1, 3, 8)), make((1, 4, 5, 8)))
+
+
+def test_a_shape_of_numpy():
+    shape = np.array([24, 16, 3])
+    assert resize_model(classifier(16, "none"), shape).input_shape == (None, 24, 16, 3)
+
+
+@pytest.mark.parametrize("mode", ["int8", "int4"])
+@pytest.mark.filterwarnings("ignore:Layer .*does not have a `quantize")
+def test_a_quantised_model(mode):
+    model = classifier(16, "stt-dense")
+    model.quantize(mode)
+    with pytest.raises(ValueError, match="resized first, and quantised afterwards"):
+        resize_model(model, (24, 24, 3))

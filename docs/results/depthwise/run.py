@@ -16,8 +16,8 @@ from typing import Any
 import keras
 
 from keras_stt.experiments.data.classification import load_classification
+from keras_stt.experiments.files import write_json
 from keras_stt.experiments.measures.environment import environment
-from keras_stt.experiments.reports.files import write_json
 from keras_stt.experiments.training.recipe import Recipe
 from keras_stt.experiments.training.training import train
 from keras_stt.layers import STT, DepthwiseSTT

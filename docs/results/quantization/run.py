@@ -17,9 +17,9 @@ import numpy as np
 
 from keras_stt.experiments.compare.classify import ClassifyComparison
 from keras_stt.experiments.compare.settings import ClassifySettings
+from keras_stt.experiments.files import write_json
 from keras_stt.experiments.measures.environment import environment
 from keras_stt.experiments.measures.predictions import accuracy, unit
-from keras_stt.experiments.reports.files import write_json
 
 MODES = ("int8", "int4")
 

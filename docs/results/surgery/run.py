@@ -17,9 +17,9 @@ import keras
 
 from keras_stt.experiments.data.classification import Images, load_classification
 from keras_stt.experiments.data.pictures import resized
+from keras_stt.experiments.files import write_json
 from keras_stt.experiments.measures.environment import environment
 from keras_stt.experiments.measures.predictions import accuracy
-from keras_stt.experiments.reports.files import write_json
 from keras_stt.experiments.training.recipe import Recipe
 from keras_stt.experiments.training.training import train
 from keras_stt.layers import DepthwiseSTT, STTBlock

@@ -17,8 +17,8 @@ import keras
 
 from keras_stt import layers, synthesizers
 from keras_stt.experiments.data.classification import load_classification
+from keras_stt.experiments.files import write_json
 from keras_stt.experiments.measures.environment import environment
-from keras_stt.experiments.reports.files import write_json
 from keras_stt.experiments.reports.results import summary
 from keras_stt.experiments.training.recipe import Recipe
 from keras_stt.experiments.training.training import train

@@ -46,12 +46,12 @@ from typing import Any
 
 import keras
 
+from keras_stt.experiments import files
 from keras_stt.experiments.bench.compiled import check_forms
 from keras_stt.experiments.bench.measure import measure_grid
 from keras_stt.experiments.bench.settings import BenchSettings
+from keras_stt.experiments.files import check_folder
 from keras_stt.experiments.measures.environment import environment
-from keras_stt.experiments.reports import files
-from keras_stt.experiments.reports.files import check_folder
 from keras_stt.experiments.reports.results import SCHEMA
 
 #: What may differ between a benchmark and the one that it resumes.

@@ -9,12 +9,12 @@ from typing import Any
 import keras
 import numpy as np
 
+from keras_stt.experiments import files
 from keras_stt.experiments.compare.comparison import Comparison
 from keras_stt.experiments.compare.stem import load_stem
 from keras_stt.experiments.data.classification import Images, load_classification
 from keras_stt.experiments.data.examples import Examples, checksum
 from keras_stt.experiments.measures.predictions import BATCH_SIZE, accuracy
-from keras_stt.experiments.reports import files
 from keras_stt.experiments.reports.results import FGSM_STRENGTHS, NOISE_STRENGTHS
 from keras_stt.experiments.robustness import suite
 from keras_stt.experiments.robustness.attacks import fgsm_accuracy

@@ -5,7 +5,8 @@ variant. The output folder holds
 
     experiment.json              what the folder is for: settings, data set and backend
     search/<variant>/<rate>/     a training run per learning rate, if there are several
-    runs/<variant>/seed-<seed>/  a training run per seed, with its `measures.json`
+    runs/<variant>/seed-<seed>/  a training run per seed, with its `measures.json`,
+                                 and its trained model, `model.keras`
     costs.json                   times and memory of all variants, measured in one go
     results.json, *.png, report.html
 
@@ -26,9 +27,11 @@ from typing import Any
 
 import keras
 
+from keras_stt.experiments import files
 from keras_stt.experiments.compare.settings import identity, record
 from keras_stt.experiments.data.examples import Examples
 from keras_stt.experiments.errors import user_errors
+from keras_stt.experiments.files import check_folder
 from keras_stt.experiments.measures.device import accelerator
 from keras_stt.experiments.measures.environment import environment
 from keras_stt.experiments.measures.memory import peak_step_bytes
@@ -38,8 +41,6 @@ from keras_stt.experiments.measures.timing import (
     interleaved,
     training_step,
 )
-from keras_stt.experiments.reports import files
-from keras_stt.experiments.reports.files import check_folder
 from keras_stt.experiments.reports.page import write_report
 from keras_stt.experiments.reports.results import SCHEMA, TASKS, plural, summary
 from keras_stt.experiments.training.progress import note
@@ -277,6 +278,10 @@ class Comparison(ABC):
             "training_seconds": trained.seconds,
             **self.measure(trained.model, label),
         }
+        # A copy, which has no optimizer to save.
+        model = self.build(variant)
+        model.set_weights(trained.model.get_weights())
+        model.save(path.with_name("model.keras"))
         files.write_json(path, run)
         quality = TASKS[self.settings.task].measures[TASKS[self.settings.task].quality]
         reached = f"{quality.title} {quality.text(summary([run[quality.name]]))}"

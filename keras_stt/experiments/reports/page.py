@@ -10,8 +10,8 @@ import matplotlib
 from jinja2 import Environment, FileSystemLoader, Template
 from markupsafe import Markup, escape
 
+from keras_stt.experiments.files import write_bytes
 from keras_stt.experiments.reports import robustness
-from keras_stt.experiments.reports.files import write_bytes
 from keras_stt.experiments.reports.looks import looks
 from keras_stt.experiments.reports.plots import STYLE, write_figure, write_figures
 from keras_stt.experiments.reports.results import (

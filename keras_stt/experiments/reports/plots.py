@@ -14,7 +14,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 from PIL import Image
 
-from keras_stt.experiments.reports.files import write_bytes
+from keras_stt.experiments.files import write_bytes
 from keras_stt.experiments.reports.looks import COLORS as COLORS
 from keras_stt.experiments.reports.looks import Look, looks
 from keras_stt.experiments.reports.results import (

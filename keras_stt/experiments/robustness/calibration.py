@@ -17,7 +17,7 @@ def calibration_error(
     *,
     bins: int = 15,
     batch_size: int = BATCH_SIZE,
-) -> float:
+) -> float | None:
     """Expected calibration error: how far confidence and accuracy are apart.
 
     Images are sorted into bins of equal width by the largest softmax output. The error
@@ -30,12 +30,14 @@ def calibration_error(
         batch_size: Images per batch.
 
     Returns:
-        The error, in [0, 1].
+        The error, in [0, 1]; `None` where a logit is not finite.
 
     Reference:
         Guo et al., On calibration of modern neural networks, arXiv 1706.04599.
     """
     found = logits(model, unit(data.images), batch_size).astype(np.float64)
+    if not np.isfinite(found).all():
+        return None
     shares = np.exp(found - found.max(axis=-1, keepdims=True))
     shares /= shares.sum(axis=-1, keepdims=True)
     confidence = shares.max(axis=-1)

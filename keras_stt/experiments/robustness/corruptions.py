@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from keras_stt.experiments.data.classification import Images
 from keras_stt.experiments.errors import UserError
-from keras_stt.experiments.reports.files import write_array
+from keras_stt.experiments.files import write_array
 
 SEVERITIES = (1, 2, 3, 4, 5)
 

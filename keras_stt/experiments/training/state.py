@@ -1,7 +1,6 @@
 """The state of a training run between two epochs, and the file that it resumes from."""
 
 import json
-import os
 import zipfile
 import zlib
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from keras_stt.experiments import files
 from keras_stt.experiments.errors import UserError
 
 STATE_FILE = "state.npz"
@@ -82,9 +82,4 @@ class RunState:
             f"variable_{index}": keras.ops.convert_to_numpy(variable.value)
             for index, variable in enumerate(self._variables)
         }
-        unfinished = self._path.with_suffix(".tmp")
-        with open(unfinished, "wb") as file:
-            np.savez(file, run=np.array(run), **arrays)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(unfinished, self._path)
+        files.write_arrays(self._path, run=np.array(run), **arrays)

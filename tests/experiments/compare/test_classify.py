@@ -96,6 +96,18 @@ def test_samples_for_tables_and_figures_have_the_form_of_results(finished):
     assert {p for p in sample ^ real if "peak_step_bytes/" not in p} == set()
 
 
+def test_the_trained_models_are_there(finished, scenes_dir):
+    folder, results = finished
+    data = ClassifyComparison(SMALL, folder, scenes_dir, progress=False).data
+    for mixer in SMALL.mixers:
+        path = folder / "runs" / mixer / "seed-1" / "model.keras"
+        model = keras.saving.load_model(path)
+        logits = model.predict(data.test.images, verbose=0)
+        accuracy = np.mean(logits.argmax(axis=-1) == data.test.labels)
+        expected = results["mixers"][mixer]["test_accuracy"]["runs"][1]
+        assert accuracy == pytest.approx(expected)
+
+
 def test_pictures_and_report_are_written(finished):
     folder, _ = finished
     assert "stt-random" in (folder / "report.html").read_text()

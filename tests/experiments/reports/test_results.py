@@ -15,10 +15,10 @@ import numpy as np
 import pytest
 from samples import SAMPLE, partial_results, sample_results
 
+from keras_stt.experiments.files import read_json, write_json
 from keras_stt.experiments.measures import environment as environment_module
 from keras_stt.experiments.measures.environment import environment
 from keras_stt.experiments.reports import results as results_module
-from keras_stt.experiments.reports.files import read_json, write_json
 from keras_stt.experiments.reports.results import (
     TASKS,
     check,

@@ -118,6 +118,14 @@ def test_calibration_error_by_hand():
     assert found == pytest.approx(0)
 
 
+@pytest.mark.backend_free
+@pytest.mark.parametrize("number", [np.nan, np.inf])
+def test_a_diverged_model_has_no_calibration_error(number):
+    data = Images(np.zeros((3, 2, 2, 1), np.uint8), np.zeros(3, np.int32))
+    logits = np.array([[0.1, 0.2], [number, 0.3], [0.4, 0.5]])
+    assert calibration_error(Model(lambda images: logits), data, batch_size=3) is None
+
+
 @pytest.mark.parametrize("batch_size", [1, 3, 8])
 def test_calibration_error_is_that_of_all_batches(batch_size):
     # The image's one pixel is the confidence in class 0: 0.2 means 0.8 in class 1.

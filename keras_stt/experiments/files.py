@@ -28,6 +28,13 @@ def write_bytes(path: str | os.PathLike[str], data: bytes) -> None:
         temporary.unlink(missing_ok=True)
 
 
+def write_arrays(path: Path, **values: Any) -> None:
+    """Write NumPy arrays as an `.npz` file, atomically."""
+    buffer = io.BytesIO()
+    np.savez(buffer, **values)
+    write_bytes(path, buffer.getvalue())
+
+
 def write_array(path: Path, values: np.ndarray) -> None:
     """Write a NumPy array as a `.npy` file, atomically."""
     buffer = io.BytesIO()

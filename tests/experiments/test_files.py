@@ -3,7 +3,7 @@
 import pytest
 
 from keras_stt.experiments.errors import UserError
-from keras_stt.experiments.reports.files import check_folder, claimed, write_json
+from keras_stt.experiments.files import check_folder, claimed, write_json
 
 pytestmark = pytest.mark.backend_free
 
