@@ -99,8 +99,11 @@ def tokenize_captions(
 
 def check_texts(name: str, value: Any) -> None:
     """Raises a `ValueError` for anything but several texts."""
-    several = isinstance(value, Collection) and not isinstance(value, str)
-    if not several or not all(isinstance(text, str) for text in value):
+    several = isinstance(value, Iterable) and not isinstance(value, str)
+    wrong = isinstance(value, Collection) and not all(
+        isinstance(text, str) for text in value
+    )
+    if not several or wrong:
         raise ValueError(
             f"`{name}` must be a sequence of texts. Received: {name}={value!r}"
         )

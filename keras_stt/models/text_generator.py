@@ -65,11 +65,11 @@ class TextGenerator(CheckedInputs, keras.Model):
         features = self.captioner.image_encoder(images, training=False)
         batch = ops.shape(features)[0]
         features = ops.repeat(features, K, axis=0)  # (B·K, …)
-        positions = ops.arange(length, dtype="int32")
+        positions = ops.arange(0, length, dtype="int32")
         tokens = ops.where(positions == 0, self.start, 0)
         tokens = ops.broadcast_to(ops.cast(tokens, "int32"), (batch, K, length))
         # All beams start with the same text: the first alone counts.
-        scores = ops.where(ops.arange(K) == 0, 0.0, _NEVER)
+        scores = ops.where(ops.arange(0, K) == 0, 0.0, _NEVER)
         scores = ops.broadcast_to(ops.cast(scores, "float32"), (batch, K))
         ended = ops.zeros((batch, K), dtype="bool")
 
@@ -82,7 +82,7 @@ class TextGenerator(CheckedInputs, keras.Model):
             )
             logits = ops.cast(ops.take(logits, step, axis=1), "float32")  # (B·K, V)
             V = logits.shape[-1]
-            numbers = ops.arange(V, dtype="int32")
+            numbers = ops.arange(0, V, dtype="int32")
             for token in self.excluded:
                 logits = ops.where(numbers == token, _NEVER, logits)
             gains = ops.reshape(ops.log_softmax(logits), (batch, K, V))
@@ -141,7 +141,7 @@ def _top_k(values: Tensor, k: int) -> tuple[Tensor, Tensor]:
     and OpenVINO cannot read from TensorFlow.
     """
     size, found = values.shape[-1], []
-    places = ops.arange(size, dtype="int32")
+    places = ops.arange(0, size, dtype="int32")
     for _ in range(k):
         greatest = ops.max(values, axis=-1, keepdims=True)
         place = ops.where(values == greatest, places, size)

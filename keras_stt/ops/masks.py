@@ -89,7 +89,7 @@ def causal_mask(size: int) -> Tensor:
     Returns:
         Boolean tensor of shape `(n, n)`.
     """
-    positions = ops.arange(size)
+    positions = ops.arange(0, size)  # jax2onnx knows no other form
     return ops.expand_dims(positions, axis=1) >= positions
 
 

@@ -17,8 +17,8 @@ import numpy as np
 import pytest
 from small_runs import CLASSES, RECIPE, build, images, relabelled, run, state, values
 
+from keras_stt.experiments import files
 from keras_stt.experiments.data.classification import Images
-from keras_stt.experiments.training import state as state_file
 from keras_stt.experiments.training.batches import EpochBatches
 from keras_stt.experiments.training.recipe import Recipe
 from keras_stt.experiments.training.state import STATE_FILE
@@ -103,8 +103,8 @@ def test_batches_come_in_order(undisturbed):
 @pytest.mark.parametrize(
     ("owner", "name", "call"),
     [
-        (state_file.np, "savez", 1),  # nothing is there but an empty file
-        (state_file.os, "replace", 2),  # the new file is not in its place yet
+        (files.np, "savez", 1),  # nothing is there
+        (files.os, "replace", 2),  # the new file is not in its place yet
         (EpochBatches, "__getitem__", 9),  # amidst an epoch
     ],
 )
@@ -124,7 +124,7 @@ def test_run_stopped_after_every_epoch_ends_the_same(
 ):
     for _ in range(RECIPE.epochs):
         with monkeypatch.context() as patch:
-            stop_at(patch, state_file.os, "replace", 1, after=True)
+            stop_at(patch, files.os, "replace", 1, after=True)
             with pytest.raises(StopError):
                 run(tmp_path)
     assert_same(run(tmp_path), undisturbed)
