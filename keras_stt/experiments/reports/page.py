@@ -79,6 +79,7 @@ def write_report(results: Results, folder: str | os.PathLike[str]) -> Path:
         settings=_settings(results),
         machine=_machine(results),
         command=results.get("command", MISSING),
+        backend=results.get("backend"),
         pictures={
             path.stem: base64.b64encode(path.read_bytes()).decode()
             for path in paths

@@ -25,6 +25,9 @@ class RunProgress:
     def running(self, finished: int) -> Iterator[list[keras.callbacks.Callback]]:
         """Shows the bar, if there is one; gives the callbacks that move it."""
         if not self._bar_wanted:
+            if finished and self._lines_wanted:
+                done = f"{self._label}: resuming after epoch {finished}/{self._epochs}"
+                print(done, file=sys.stderr, flush=True)
             yield []
             return
         from tqdm import tqdm

@@ -178,6 +178,13 @@ def test_settings_that_do_not_fit(values, message):
         changed(**values)
 
 
+def test_a_vocabulary_without_words_is_refused(tmp_path, scenes_dir):
+    settings = changed(min_count=10_000)
+    with pytest.raises(ValueError, match=r"`min_count`.*Received: min_count=10000"):
+        CaptionComparison(settings, tmp_path / "out", scenes_dir, progress=False)
+    assert not (tmp_path / "out").exists()
+
+
 def test_a_decoder_without_a_causal_form_is_refused(tmp_path, scenes_dir):
     with pytest.raises(ValueError, match="causal form"):
         CaptionComparison(changed(variants=("mha+none",)), tmp_path / "new", scenes_dir)

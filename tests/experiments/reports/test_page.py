@@ -125,7 +125,7 @@ def test_it_says_how_it_was_measured(page):
     results = sample_results()
     for fact in ("3.0.2", "20,000", "10,000", "AMD EPYC", "8 × 8", "0, 1, 2"):
         assert fact in page.text
-    assert results["command"] in page.text
+    assert f"KERAS_BACKEND={results['backend']} {results['command']}" in page.text
     for package, version in results["versions"].items():
         assert package in page.text
         assert version in page.text
