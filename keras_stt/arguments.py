@@ -28,11 +28,7 @@ def positive_integer(name: str, value: Any) -> int:
     Raises:
         ValueError: If it is anything else.
     """
-    if not isinstance(value, Integral) or isinstance(value, bool) or value < 1:
-        raise ValueError(
-            f"`{name}` must be a positive integer. Received: {name}={value!r}"
-        )
-    return int(value)
+    return _integer(name, value, 1, "a positive integer")
 
 
 def non_negative_integer(name: str, value: Any) -> int:
@@ -41,11 +37,7 @@ def non_negative_integer(name: str, value: Any) -> int:
     Raises:
         ValueError: If it is anything else.
     """
-    if not isinstance(value, Integral) or isinstance(value, bool) or value < 0:
-        raise ValueError(
-            f"`{name}` must be an integer of at least 0. Received: {name}={value!r}"
-        )
-    return int(value)
+    return _integer(name, value, 0, "an integer of at least 0")
 
 
 def optional_positive_integer(name: str, value: Any) -> int | None:
@@ -79,12 +71,8 @@ def positive_number(name: str, value: Any) -> float:
     Raises:
         ValueError: If it is anything else.
     """
-    number = isinstance(value, Real) and not isinstance(value, bool)
-    if not number or not 0 < float(value) < math.inf:
-        raise ValueError(
-            f"`{name}` must be a positive, finite number. Received: {name}={value!r}"
-        )
-    return float(value)
+    fits = _is_number(value) and 0 < float(value) < math.inf
+    return _number(name, value, fits, "a positive, finite number")
 
 
 def non_negative_number(name: str, value: Any) -> float:
@@ -93,13 +81,8 @@ def non_negative_number(name: str, value: Any) -> float:
     Raises:
         ValueError: If it is anything else.
     """
-    number = isinstance(value, Real) and not isinstance(value, bool)
-    if not number or not 0 <= float(value) < math.inf:
-        raise ValueError(
-            f"`{name}` must be a finite number of at least 0. "
-            f"Received: {name}={value!r}"
-        )
-    return float(value)
+    fits = _is_number(value) and 0 <= float(value) < math.inf
+    return _number(name, value, fits, "a finite number of at least 0")
 
 
 def numbers(name: str, values: Any, above: float | None = None) -> tuple[float, ...]:
@@ -114,10 +97,7 @@ def numbers(name: str, values: Any, above: float | None = None) -> tuple[float, 
         ValueError: If it is anything else, or empty.
     """
     found = tuple(values) if isinstance(values, Iterable) else (values,)
-    fits = found and all(
-        isinstance(v, Real) and not isinstance(v, bool) and math.isfinite(v)
-        for v in found
-    )
+    fits = found and all(_is_number(v) and math.isfinite(v) for v in found)
     if not fits or (above is not None and min(found) <= above):
         least = "" if above is None else f" above {above:g}"
         raise ValueError(
@@ -137,10 +117,18 @@ def rate(name: str, value: Any) -> float:
     Raises:
         ValueError: If it is anything else.
     """
-    number = isinstance(value, Real) and not isinstance(value, bool)
-    if not number or not 0 <= float(value) < 1:
-        raise ValueError(f"`{name}` must be in [0, 1). Received: {name}={value!r}")
+    fits = _is_number(value) and 0 <= float(value) < 1
+    return _number(name, value, fits, "in [0, 1)")
+
+
+def _number(name: str, value: Any, fits: bool, expected: str) -> float:
+    if not fits:
+        raise ValueError(f"`{name}` must be {expected}. Received: {name}={value!r}")
     return float(value)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, Real) and not isinstance(value, bool)
 
 
 def optional_seed(name: str, value: Any) -> int | None:
@@ -151,12 +139,17 @@ def optional_seed(name: str, value: Any) -> int | None:
     """
     if value is None:
         return None
-    if not isinstance(value, Integral) or isinstance(value, bool) or value < 0:
-        raise ValueError(
-            f"`{name}` must be None or an integer of at least 0. "
-            f"Received: {name}={value!r}"
-        )
+    return _integer(name, value, 0, "None or an integer of at least 0")
+
+
+def _integer(name: str, value: Any, least: int, expected: str) -> int:
+    if not _is_integer(value) or value < least:
+        raise ValueError(f"`{name}` must be {expected}. Received: {name}={value!r}")
     return int(value)
+
+
+def _is_integer(value: Any) -> bool:
+    return isinstance(value, Integral) and not isinstance(value, bool)
 
 
 def integers(name: str, value: int | Iterable[int] | None) -> tuple[int, ...] | None:
@@ -170,9 +163,7 @@ def integers(name: str, value: int | Iterable[int] | None) -> tuple[int, ...] | 
     values: tuple[Any, ...] = (value,)
     if isinstance(value, Iterable):
         values = tuple(value)
-    if not values or any(
-        not isinstance(v, Integral) or isinstance(v, bool) for v in values
-    ):
+    if not values or not all(map(_is_integer, values)):
         raise ValueError(
             f"`{name}` must be an integer or a sequence of integers. "
             f"Received: {name}={value!r}"

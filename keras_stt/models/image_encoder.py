@@ -41,30 +41,8 @@ def encode(
 ) -> keras.KerasTensor:
     """Stem, position embedding, blocks and layer normalisation.
 
-    Args:
-        images: Symbolic float32 images in [0, 1], `(B, height, width, channels)`.
-        mixer: A name in `keras_stt.mixers.MIXERS`; a layer as a template, of which each
-            block gets a copy of its own; or a function without arguments that makes a
-            layer for each block. Defaults to `"stt-dense"`.
-        grid: Grid `(rows, columns)` on which the blocks work; the image's height and
-            width must be multiples of it. Defaults to `(8, 8)`, or to that of the
-            stem's feature map.
-        width: Number of channels. Defaults to 64.
-        depth: Number of blocks. Defaults to 4.
-        num_heads: Number of heads of mixers that have some. Defaults to 4.
-        mlp_ratio: Hidden size of the MLPs, in channels. Defaults to 2.
-        stem: `"convolution"`: convolutions 3×3 with stride 2, each with batch
-            normalisation and ReLU (for square strides that are a power of 2);
-            `"patch"`: one convolution of the patch size. Or a Keras model from images
-            in [0, 1] to a feature map, `(B, rows, columns, channels)`, such as a
-            pretrained backbone without its head, with its preprocessing in front: it
-            becomes part of the new model as it is, with its weights and what is frozen
-            of them, and a dense layer takes its channels to `width`. Defaults to
-            `"convolution"`.
-        dropout: Dropout rate in the blocks. Defaults to 0.0.
-        stochastic_depth: Stochastic depth of the last block; it rises linearly from
-            0 at the first. Defaults to 0.0.
-        dtype: The dtype policy of the layers. Defaults to Keras's.
+    From symbolic float32 images in [0, 1], `(B, height, width, channels)`. All other
+    arguments are those of `keras_stt.models.image_classifier`.
 
     Returns:
         Symbolic features, `(B, rows, columns, width)`. The grid is never flattened.
