@@ -17,6 +17,7 @@ from pathlib import Path
 import keras
 import numpy as np
 from invalid import INVALID as OF_LAYERS
+from tqdm import tqdm
 
 from keras_stt.layers import STT, DepthwiseSTT, STTBlock
 from keras_stt.synthesizers import (
@@ -235,7 +236,13 @@ def main():
     options = parser.parse_args()
     ends, found = collections.Counter(), []
     with tempfile.TemporaryDirectory() as folder:
-        for seed in range(options.start, options.start + options.count):
+        seeds = range(options.start, options.start + options.count)
+        for seed in tqdm(seeds, unit="draw", mininterval=10):
+            if keras.backend.backend() == "jax" and not seed % 100:
+                import jax
+
+                # What was compiled for a draw is of no use to others: gigabytes.
+                jax.clear_caches()
             fault, end = faults(seed, Path(folder))
             ends[end] += 1
             if fault:
