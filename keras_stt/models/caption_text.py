@@ -99,14 +99,17 @@ def tokenize_captions(
 
 def check_texts(name: str, value: Any) -> None:
     """Raises a `ValueError` for anything but several texts."""
-    several = isinstance(value, Iterable) and not isinstance(value, str)
-    wrong = isinstance(value, Collection) and not all(
-        isinstance(text, str) for text in value
-    )
-    if not several or wrong:
-        raise ValueError(
-            f"`{name}` must be a sequence of texts. Received: {name}={value!r}"
-        )
+    received = f"{name}={value!r}"
+    if isinstance(value, Collection) and not isinstance(value, str):
+        # One wrong text is shown, not all of them.
+        wrong = ((i, text) for i, text in enumerate(value) if not isinstance(text, str))
+        index, text = next(wrong, (None, ""))
+        if index is None:
+            return
+        received = f"{name}[{index}]={text!r}"
+    elif isinstance(value, Iterable) and not isinstance(value, str):
+        return
+    raise ValueError(f"`{name}` must be a sequence of texts. Received: {received}")
 
 
 def check_tokens(name: str, tokens: Any, length: int) -> None:

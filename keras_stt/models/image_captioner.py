@@ -302,8 +302,8 @@ class ImageCaptioner(CheckedInputs, keras.Model):
         """The search of `generate` as a model of its own, from images to tokens.
 
         It shares all weights with this one. On TensorFlow it exports to SavedModel,
-        ONNX, LiteRT and OpenVINO, on JAX to SavedModel; PyTorch exports no loop whose
-        end depends on what is computed. Ask for it again after `quantize` or
+        ONNX, LiteRT, OpenVINO, on JAX to SavedModel, ONNX; PyTorch exports no loop
+        whose end depends on what is computed. Ask for it again after `quantize` or
         `enable_lora`, which give layers other variables. To save it, save this model.
 
         Args:

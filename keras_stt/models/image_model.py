@@ -61,7 +61,8 @@ class CheckedInputs:
             inputs: The inputs.
         """
         for images in keras.tree.flatten(inputs):
-            check_units(name, images)
+            if getattr(images, "ndim", 0) == 4:
+                check_units(name, images)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Checks the inputs, and calls the model."""
@@ -81,11 +82,16 @@ class CheckedInputs:
     ) -> Any:
         """Checks the inputs, and trains as `keras.Model.fit`."""
         self.check_inputs("x", x)
+        check = _FirstLoss()
         if not isinstance(callbacks, keras.callbacks.CallbackList):
-            callbacks = [*keras.tree.flatten(callbacks or []), _FirstLoss()]
-        return super().fit(  # type: ignore[misc]
-            x, y, batch_size, epochs, verbose, callbacks, *args, **kwargs
-        )
+            callbacks = [*keras.tree.flatten(callbacks or []), check]
+        try:
+            return super().fit(  # type: ignore[misc]
+                x, y, batch_size, epochs, verbose, callbacks, *args, **kwargs
+            )
+        except ValueError:
+            check.restore()
+            raise
 
     def evaluate(self, x: Any = None, *args: Any, **kwargs: Any) -> Any:
         """Checks the inputs, and evaluates as `keras.Model.evaluate`."""
@@ -114,27 +120,46 @@ class CheckedInputs:
 
 
 class _FirstLoss(keras.callbacks.Callback):
-    """Ends a training whose images are in another unit, which makes all outputs NaN."""
+    """Ends the first training of a model whose first loss is NaN.
+
+    Images in another unit make it so. Of a model that has been trained, the loss may be
+    NaN because it diverged.
+    """
 
     #: Keras need not wait for it after every batch.
     async_safe = True
 
     def __init__(self) -> None:
         super().__init__()
-        self._known = False
+        self._before: list[tuple[keras.Variable, np.ndarray]] = []
+        self._failed = False
+
+    def on_train_begin(self, logs: Any = None) -> None:
+        """Keeps the state of a model that has not been trained yet."""
+        optimizer = self.model.optimizer
+        if optimizer is not None and not int(optimizer.iterations):
+            self._before = [
+                (variable, np.array(ops.convert_to_numpy(variable.value)))
+                for variable in (*self.model.variables, *optimizer.variables)
+            ]
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
         """Looks at the loss of the first batch."""
-        if self._known:
-            return
-        self._known = True
-        if math.isnan((logs or {}).get("loss", 0.0)):
+        self._failed = bool(self._before) and math.isnan((logs or {}).get("loss", 0.0))
+        if self._failed:
             raise ValueError(
                 "The images must be floats in [0, 1] or integers in 0 … 255. Received: "
-                "images whose first loss is NaN, as it is for values above "
-                f"{LARGEST:g}. Divide them by 255, with "
+                "data whose first loss is NaN, as it is for images with values above "
+                f"{LARGEST:g}. If they are in 0 … 255, divide them by 255, with "
                 "`keras.layers.Rescaling(1 / 255)` for example"
             )
+        self._before = []
+
+    def restore(self) -> None:
+        """Undoes the first step, after the error: its gradients were NaN."""
+        if self._failed:
+            for variable, value in self._before:
+                variable.assign(value)
 
 
 @export
@@ -145,7 +170,8 @@ class ImageModel(CheckedInputs, keras.Model):
     The rule acts on what the model is called with, in `fit`, `evaluate` and `predict`
     too. NumPy arrays with values above 2 (after the division) are an error if the first
     images have some; wherever else such values come from (a data set, another model
-    around this one), the image's outputs are NaN, and `fit` ends with an error.
+    around this one), the image's outputs are NaN. The first `fit` of a model ends with
+    an error, and without a change of the model, if they are in its first batch.
 
     A part of such a model keeps the rule if it is made by this class as well; a plain
     `keras.Model` casts integers to floats without scaling them.
@@ -169,16 +195,20 @@ class ImageModel(CheckedInputs, keras.Model):
         """
         super().check_inputs(name, inputs)
         if isinstance(self.input_shape, tuple) and len(self.input_shape) == 4:
-            *sizes, channels = self.input_shape
+            _, *sizes, channels = self.input_shape
             shape = getattr(inputs, "shape", None)
+            if getattr(shape, "rank", 0) is None:
+                return  # TensorFlow knows it later
+            # Of one channel, Keras adds the axis.
+            ranks = (3, 4) if channels == 1 else (4,)
             if shape is not None and (
-                len(shape) != 4 or shape[3] not in (None, channels)
+                len(shape) not in ranks or shape[3:] not in ((), (None,), (channels,))
             ):
                 raise ValueError(
                     f"`{name}` must be images of shape (B, height, width, {channels})."
                     f" Received: {name}.shape={tuple(shape)}"
                 )
-            arguments.check_sizes(name, inputs, (*sizes, None), self.name)
+            arguments.check_sizes(name, inputs, (None, *sizes, None), self.name)
 
     def get_config(self) -> dict[str, Any]:
         """The config, without how models in the model are compiled."""

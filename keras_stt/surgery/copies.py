@@ -108,7 +108,8 @@ def copy_state(source: Layer, target: Layer, exclude: Sequence[Layer] = ()) -> N
         if id(other) in interpolated:
             value = _interpolated(value, *interpolated[id(other)])
         elif variable.shape != other.shape:
-            if any(each.path.endswith("kernel_scale") for each in old):
+            scale = f"{variable.path.rpartition('/')[0]}/kernel_scale"
+            if any(each.path == scale for each in old):
                 raise ValueError(
                     "`model` must be resized first, and quantised afterwards. "
                     f"Received: {source.name} with quantised weights that are tied to "

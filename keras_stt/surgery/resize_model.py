@@ -67,9 +67,9 @@ def resize_model(model: keras.Model, input_shape: Shape) -> keras.Model:
                 f"model={model!r} with {len(old)} inputs"
             )
         (tensor,) = old
-        _check_shape(input_shape, tensor.shape[1:])
+        shape = _plain_shape(input_shape, tensor.shape[1:])
         x = keras.Input(
-            batch_shape=(tensor.shape[0], *input_shape),
+            batch_shape=(tensor.shape[0], *shape),
             dtype=tensor.dtype,
             name=tensor.name,
         )
@@ -79,15 +79,24 @@ def resize_model(model: keras.Model, input_shape: Shape) -> keras.Model:
     return resized
 
 
-def _check_shape(shape: Any, expected: Shape) -> None:
-    """An error for a shape of another rank."""
+def _plain_shape(shape: Any, expected: Shape) -> Shape:
+    """A shape of some rank, of plain integers.
+
+    Raises:
+        ValueError: If it is anything else.
+    """
     sizes = [*shape] if isinstance(shape, Iterable) else []
-    positive = all(s is None or (isinstance(s, Integral) and int(s) > 0) for s in sizes)
-    if len(sizes) != len(expected) or not positive:
+    fits = len(sizes) == len(expected) and all(
+        size is None
+        or (isinstance(size, Integral) and not isinstance(size, bool) and int(size) > 0)
+        for size in sizes
+    )
+    if not fits:
         raise ValueError(
             f"`input_shape` must be a tuple of {len(expected)} positive sizes. "
             f"Received: input_shape={shape!r}"
         )
+    return tuple(None if size is None else int(size) for size in sizes)
 
 
 def _captioner_config(model: ImageCaptioner, image_shape: Any) -> dict[str, Any]:
@@ -97,8 +106,8 @@ def _captioner_config(model: ImageCaptioner, image_shape: Any) -> dict[str, Any]
     """
     config = model.get_config()
     old = config["image_shape"]
-    _check_shape(image_shape, old)
-    config["image_shape"] = tuple(image_shape)
+    image_shape = _plain_shape(image_shape, old)
+    config["image_shape"] = image_shape
     stem = part_from(config["stem"])
     if isinstance(stem, keras.Model):
         check_functional(stem, name="the stem of `model`")

@@ -253,13 +253,37 @@ def test_training_on_a_folder_of_images_without_rescaling(tmp_path, async_dispat
     callbacks = None if async_dispatch else [seen]
     with pytest.raises(ValueError, match=r"in \[0, 1\].*NaN.*Rescaling"):
         model.fit(data, callbacks=callbacks, shuffle=False, verbose=0)
-    fresh = image_classifier(SHAPE, 2, **SMALL)
-    fresh.compile("sgd", loss)
     rescaled = data.map(lambda images, labels: (images / 255, labels))
-    history = fresh.fit(
+    history = model.fit(
         rescaled, epochs=2, callbacks=callbacks, shuffle=False, verbose=0
     )
     assert np.isfinite(history.history["loss"]).all()
+
+
+def test_a_diverged_model_is_trained_on():
+    model = image_classifier(SHAPE, 5, **SMALL)
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    model.compile(keras.optimizers.SGD(1e30), loss)
+    data = np.random.rand(8, *SHAPE).astype("float32"), np.arange(8) % 5
+    losses = [
+        model.fit(*data, batch_size=2, verbose=0).history["loss"][0] for _ in range(3)
+    ]
+    assert np.isnan(losses[1:]).all()
+
+
+def test_a_fixed_batch_and_images_of_one_channel():
+    image = keras.Input(batch_shape=(2, 4, 4, 1))
+    model = ImageModel(image, keras.layers.Flatten()(image))
+    assert model.predict(np.zeros((6, 4, 4, 1)), batch_size=2, verbose=0).shape[0] == 6
+    assert model(np.zeros((2, 4, 4), "float32")).shape == (2, 16)
+
+
+def test_what_is_no_image_may_be_large():
+    image, other = keras.Input((4, 4, 3)), keras.Input((2,))
+    features = keras.layers.Flatten()(image)
+    model = ImageModel([image, other], keras.layers.Concatenate()([features, other]))
+    inputs = [np.zeros((3, 4, 4, 3), "float32"), np.full((3, 2), 30.0, "float32")]
+    assert model.predict(inputs, verbose=0)[:, -1].max() == 30
 
 
 def test_training_on_bytes_and_on_floats_is_the_same(tmp_path):

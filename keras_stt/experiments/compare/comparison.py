@@ -281,7 +281,9 @@ class Comparison(ABC):
         # A copy, which has no optimizer to save.
         model = self.build(variant)
         model.set_weights(trained.model.get_weights())
-        model.save(path.with_name("model.keras"))
+        unfinished = path.with_name("unfinished.keras")
+        model.save(unfinished)
+        unfinished.replace(path.with_name("model.keras"))
         files.write_json(path, run)
         quality = TASKS[self.settings.task].measures[TASKS[self.settings.task].quality]
         reached = f"{quality.title} {quality.text(summary([run[quality.name]]))}"
