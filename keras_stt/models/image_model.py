@@ -133,10 +133,12 @@ class _FirstLoss(keras.callbacks.Callback):
         super().__init__()
         self._before: list[tuple[keras.Variable, np.ndarray]] = []
         self._failed = False
+        self._steps = 1
 
     def on_train_begin(self, logs: Any = None) -> None:
         """Keeps the state of a model that has not been trained yet."""
-        optimizer = self.model.optimizer
+        # Only here: on JAX, `self.model` waits for the state of the training.
+        optimizer, self._steps = self.model.optimizer, self.model.steps_per_execution
         if optimizer is not None and not int(optimizer.iterations):
             self._before = [
                 (variable, np.array(ops.convert_to_numpy(variable.value)))
@@ -145,6 +147,9 @@ class _FirstLoss(keras.callbacks.Callback):
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
         """Looks at the loss of the first batch."""
+        # Keras may call this for several batches at a time, of which one is the first.
+        if batch >= self._steps:
+            return
         self._failed = bool(self._before) and math.isnan((logs or {}).get("loss", 0.0))
         if self._failed:
             raise ValueError(
