@@ -143,12 +143,13 @@ def optional_seed(name: str, value: Any) -> int | None:
 
 
 def _integer(name: str, value: Any, least: int, expected: str) -> int:
-    if not _is_integer(value) or value < least:
+    if not is_integer(value) or value < least:
         raise ValueError(f"`{name}` must be {expected}. Received: {name}={value!r}")
     return int(value)
 
 
-def _is_integer(value: Any) -> bool:
+def is_integer(value: Any) -> bool:
+    """Whether a value is an integer, NumPy's too, and no boolean."""
     return isinstance(value, Integral) and not isinstance(value, bool)
 
 
@@ -163,7 +164,7 @@ def integers(name: str, value: int | Iterable[int] | None) -> tuple[int, ...] | 
     values: tuple[Any, ...] = (value,)
     if isinstance(value, Iterable):
         values = tuple(value)
-    if not values or not all(map(_is_integer, values)):
+    if not values or not all(map(is_integer, values)):
         raise ValueError(
             f"`{name}` must be an integer or a sequence of integers. "
             f"Received: {name}={value!r}"

@@ -1,26 +1,26 @@
 """Files that are written whole or not at all."""
 
 import contextlib
-import io
 import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 
 from keras_stt.experiments.errors import UserError
 
 
-def write_bytes(path: str | os.PathLike[str], data: bytes) -> None:
-    """Write a file atomically: readers see the old file or the whole new one."""
+@contextlib.contextmanager
+def _replaced(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
+    """A file to write to, which takes its place when it is whole."""
     path = Path(path)
     # The same folder, because os.replace is atomic only within one file system.
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         with temporary.open("wb") as file:
-            file.write(data)
+            yield file
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
@@ -28,19 +28,23 @@ def write_bytes(path: str | os.PathLike[str], data: bytes) -> None:
         temporary.unlink(missing_ok=True)
 
 
+def write_bytes(path: str | os.PathLike[str], data: bytes) -> None:
+    """Write a file atomically: readers see the old file or the whole new one."""
+    with _replaced(path) as file:
+        file.write(data)
+
+
 def write_arrays(path: Path, **values: Any) -> None:
     """Write NumPy arrays as an `.npz` file, atomically."""
-    buffer = io.BytesIO()
-    np.savez(buffer, **values)
-    write_bytes(path, buffer.getvalue())
+    with _replaced(path) as file:
+        np.savez(file, **values)
 
 
 def write_array(path: Path, values: np.ndarray) -> None:
     """Write a NumPy array as a `.npy` file, atomically."""
-    buffer = io.BytesIO()
-    np.save(buffer, values)
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_bytes(path, buffer.getvalue())
+    with _replaced(path) as file:
+        np.save(file, values)
 
 
 def write_json(path: str | os.PathLike[str], data: Any) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable
-from numbers import Integral
 from typing import Any, TypeAlias
 
 import keras
@@ -151,9 +150,7 @@ def check_grid(grid: Any) -> tuple[int, int]:
 
 def _positive_integers(name: str, value: Any, count: int, expected: str) -> list[int]:
     sizes = [*value] if isinstance(value, Iterable) else []
-    if len(sizes) != count or any(
-        not isinstance(s, Integral) or isinstance(s, bool) or s < 1 for s in sizes
-    ):
+    if len(sizes) != count or any(not arguments.is_integer(s) or s < 1 for s in sizes):
         raise ValueError(f"`{name}` must be {expected}. Received: {name}={value!r}")
     return [int(size) for size in sizes]
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from numbers import Integral
 
 import numpy as np
 from keras import ops
 
+from keras_stt import arguments
 from keras_stt.export import export
 from keras_stt.ops.mode_product import mode_product
 from keras_stt.typing import Tensor
@@ -38,7 +38,7 @@ def resize_axes(tensor: Tensor, sizes: Mapping[int, int]) -> Tensor:
     """
     rank = len(tensor.shape)
     for axis, size in sizes.items():
-        if not -rank <= axis < rank or not isinstance(size, Integral) or size < 1:
+        if not -rank <= axis < rank or not arguments.is_integer(size) or size < 1:
             raise ValueError(
                 f"`sizes` must map axes of a tensor of rank {rank} to positive "
                 f"integers. Received: sizes={dict(sizes)}"

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from numbers import Integral
 from typing import Any
 
 import keras
 
+from keras_stt import arguments
 from keras_stt.composite import part_from, uncompiled
 from keras_stt.export import export
 from keras_stt.models import ImageCaptioner
@@ -87,9 +87,7 @@ def _plain_shape(shape: Any, expected: Shape) -> Shape:
     """
     sizes = [*shape] if isinstance(shape, Iterable) else []
     fits = len(sizes) == len(expected) and all(
-        size is None
-        or (isinstance(size, Integral) and not isinstance(size, bool) and int(size) > 0)
-        for size in sizes
+        size is None or (arguments.is_integer(size) and size > 0) for size in sizes
     )
     if not fits:
         raise ValueError(

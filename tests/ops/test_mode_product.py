@@ -1,9 +1,10 @@
+import keras
 import numpy as np
 import oracle
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from support import array, normal, relative_error
+from support import array, gradients, normal, relative_error
 
 from keras_stt.ops import (
     masked_multi_mode_product,
@@ -149,3 +150,17 @@ def test_share():
     total = np.array([[4, 8e-30, 0], [0, 14, 3]], "float32")
     expected = [[0.75, 0.5, 0], [0, 0.5, 1 / 3]]
     np.testing.assert_allclose(array(share(part, total)), expected, rtol=1e-6)
+    # The square of such a divisor is 0 in float32.
+    tiny = np.array([[4e-30, 8e-30], [1.0, 0.0]], "float32")
+    quotient = Quotient()
+    quotient(tiny)  # builds it
+    slopes, _ = gradients(quotient, tiny)
+    expected = [[1 / 8e-30, -4e-30 / 8e-30 / 8e-30], [0, 0]]
+    np.testing.assert_allclose(slopes, expected, rtol=1e-5)
+
+
+class Quotient(keras.layers.Layer):
+    """`share` of the two columns of its input."""
+
+    def call(self, inputs):
+        return share(inputs[:, 0], inputs[:, 1])

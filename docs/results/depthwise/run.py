@@ -157,10 +157,8 @@ def main() -> None:
             entry["validation_accuracy"][f"{rate:g}"] = accuracies
             shown = " ".join(f"{100 * accuracy:6.2f}" for accuracy in accuracies)
             print(f"{name:28} {rate:<7g} {shown}", flush=True)
-    backend = keras.backend.backend()
     content = {
         "command": "python docs/results/depthwise/run.py --data-dir DIR --output DIR",
-        "backend": backend,
         **environment(),
         "seeds": options.seeds,
         "train_images": len(data.train),

@@ -83,13 +83,11 @@ def main() -> None:
     results = {
         mixer: [measured(comparison, mixer, seed) for seed in seeds] for mixer in mixers
     }
-    backend = keras.backend.backend()
     write_json(
         options.output,
         {
             "command": "python docs/results/quantization/run.py --runs DIR "
             "--data-dir DIR --output FILE",
-            "backend": backend,
             **environment(),
             "seeds": seeds,
             "mixers": results,

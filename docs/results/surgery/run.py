@@ -185,11 +185,9 @@ def main() -> None:
             for measure, value in part().items():
                 found.setdefault(name, {}).setdefault(measure, []).append(value)
                 print(f"{name:22} {measure:32} {100 * value:5.1f}", flush=True)
-    backend = keras.backend.backend()
     content = {
         "command": "python docs/results/surgery/run.py --data-dir DIR --output DIR "
         f"--seeds {' '.join(map(str, options.seeds))}",
-        "backend": backend,
         **environment(),
         "seeds": options.seeds,
         "train_images": len(data.train),

@@ -110,10 +110,8 @@ def main() -> None:
             accuracies.append(run.history["validation_accuracy"][-1])
         found[name] = summary(accuracies)
         print(f"{name:35}", *(f"{100 * accuracy:6.2f}" for accuracy in accuracies))
-    backend = keras.backend.backend()
     content = {
         "command": "python docs/results/synthesis/run.py --data-dir DIR --output DIR",
-        "backend": backend,
         **environment(),
         "seeds": SEEDS,
         "train_images": len(data.train),

@@ -1,6 +1,5 @@
 import json
 import shutil
-from types import SimpleNamespace
 
 import keras
 import numpy as np
@@ -367,13 +366,6 @@ def test_foreign_folders_are_refused(tmp_path, scenes_dir):
     assert [path.name for path in tmp_path.iterdir()] == ["letter.txt"]
 
 
-def test_skeleton_multiply_adds_by_hand():
-    model = image_classifier((32, 16, 3), 10, "none", grid=(8, 4), width=6, depth=2)
-    stem = 16 * 8 * (3 * 3 * 3 * 3) + 8 * 4 * (3 * 3 * 3 * 6)
-    mlps = 2 * (8 * 4) * (2 * 6 * 12)
-    assert classify.skeleton_multiply_adds(model) == stem + mlps + 6 * 10
-
-
 def test_sizes_are_those_of_the_model(finished):
     _, results = finished
     entry = results["mixers"]["none"]
@@ -383,28 +375,3 @@ def test_sizes_are_those_of_the_model(finished):
     model = image_classifier((32, 32, 3), 2, "none", (4, 4), 8, 1, 2)
     parameters = sum(int(np.prod(w.shape)) for w in model.weights)
     assert entry["parameters"]["runs"] == [parameters]
-
-
-def test_images_are_tested_in_batches_no_larger_than_in_training():
-    class Spy:
-        def __init__(self):
-            self.sizes = []
-
-        def predict_on_batch(self, images):
-            self.sizes.append(len(images))
-            return np.zeros((len(images), 2), np.float32)
-
-    spy = Spy()
-    test = Images(np.zeros((5, 4, 4, 3), np.uint8), np.zeros(5, np.int32))
-    with pytest.MonkeyPatch.context() as patch:
-        # It takes gradients of a model, which the spy is not.
-        patch.setattr(
-            classify,
-            "fgsm_accuracy",
-            lambda *_, batch_size: spy.sizes.append(batch_size),
-        )
-        of_two = ClassifyComparison.__new__(ClassifyComparison)
-        of_two.settings, of_two.progress = changed(batch_size=2), False
-        of_two.data = SimpleNamespace(test=test)
-        of_two.measure(spy, "spy")
-    assert set(spy.sizes) == {2}
