@@ -139,9 +139,9 @@ class _FirstLoss(keras.callbacks.Callback):
         """Keeps the state of a model that has not been trained yet."""
         # Only here: on JAX, `self.model` waits for the state of the training.
         optimizer, self._steps = self.model.optimizer, self.model.steps_per_execution
-        if optimizer is not None and not int(optimizer.iterations):
+        if optimizer is not None and not optimizer.iterations.numpy():
             self._before = [
-                (variable, np.array(ops.convert_to_numpy(variable.value)))
+                (variable, variable.numpy())
                 for variable in (*self.model.variables, *optimizer.variables)
             ]
 
