@@ -13,10 +13,11 @@ export TF_CPP_MIN_LOG_LEVEL ?= 3
 # that follow can take longer than the training.
 KEEP := MALLOC_MMAP_THRESHOLD_=4000000000 MALLOC_TRIM_THRESHOLD_=8000000000
 
-# Tests run side by side, a file at a time: its fixtures are made once.
-PROCESSES ?= --numprocesses auto --maxprocesses 4 --dist loadfile
+# Tests run side by side, a file at a time: its fixtures are made once. In their own order:
+# xdist would leave the files with few tests, which take longest, for the end.
+PROCESSES ?= --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
-.PHONY: help demo test tutorials notebooks lab lint format clean
+.PHONY: help demo test tutorials notebooks lab docs docs-serve lint format clean
 .DEFAULT_GOAL := help
 
 help:
@@ -25,6 +26,7 @@ help:
 	@echo "make tutorials                 runs the notebooks of the course, quickly; FULL=1: in full"
 	@echo "make notebooks                 makes the notebooks from tutorials/src"
 	@echo "make lab                       opens the course in JupyterLab"
+	@echo "make docs                      builds the site into site/; make docs-serve shows it"
 	@echo "make lint                      ruff and mypy"
 	@echo "make format                    ruff, with its fixes"
 
@@ -77,6 +79,17 @@ notebooks: .venv/installed
 
 lab: .venv/installed
 	$(BIN)/jupyter lab tutorials
+
+.venv/installed-docs: .venv/installed
+	$(BIN)/pip install --quiet --disable-pip-version-check --editable ".[docs]"
+	@touch $@
+
+# Warnings are errors, links that lead nowhere included.
+docs: .venv/installed-docs
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
+
+docs-serve: .venv/installed-docs
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs serve
 
 lint: .venv/installed
 	$(BIN)/ruff check .

@@ -5,7 +5,6 @@ import doctest
 import importlib
 import inspect
 import pkgutil
-import re
 import sys
 from pathlib import Path
 
@@ -16,7 +15,6 @@ from support import run_python
 
 import keras_stt
 
-README = Path(__file__).parent.parent / "README.md"
 PACKAGES = [
     keras_stt.ops,
     keras_stt.synthesizers,
@@ -322,16 +320,6 @@ def test_examples_of_docstrings(name):
         check_example(example.source, example.want, namespace)
     for block in blocks:
         exec(block, dict(namespace))
-
-
-def test_code_of_the_readme_runs():
-    blocks = re.findall(r"```python\n(.*?)```", README.read_text(), re.DOTALL)
-    namespace = {}
-    for block in blocks:
-        exec(block, namespace)
-    assert len(blocks) >= 3
-    # The last model is shown as one for images of any size.
-    assert namespace["model"](np.zeros((1, 40, 48, 3))).shape == (1, 10)
 
 
 def test_there_are_examples():

@@ -130,7 +130,9 @@ def attention_maps(model: keras.layers.Layer, inputs: Any) -> list[AttentionMaps
 
     Example:
 
-    >>> model = keras_stt.models.image_classifier((32, 32, 3), 10, depth=2)
+    >>> model = keras_stt.models.image_classifier(
+    ...     (32, 32, 3), 10, mixer="stt-dense", depth=2
+    ... )
     >>> maps = keras_stt.inspection.attention_maps(model, np.random.rand(5, 32, 32, 3))
     >>> [each.name for each in maps]
     ['block_0/mixer', 'block_1/mixer']

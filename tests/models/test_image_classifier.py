@@ -126,7 +126,7 @@ def test_stochastic_depth_rises_linearly():
         ({"grid": (8, 12)}, r"a power of 2.*Received: .*\(1, 1\) pixels"),
         ({"width": 0}, "`width` must be a positive.*Received: width=0"),
         ({"depth": -1}, "`depth` must be a positive.*Received: depth=-1"),
-        ({"num_heads": 3}, "multiple of num_heads=3"),
+        ({"num_heads": 3, "mixer": "stt-dense"}, "multiple of num_heads=3"),
         ({"grid": (True, 4)}, r"two positive integers.*Received: grid=\(True, 4\)"),
         ({"stochastic_depth": 7}, "`stochastic_depth` must be in .*=7"),
     ],
@@ -354,7 +354,9 @@ def test_a_call_by_name_is_checked_too(images):
 
 
 def test_the_dtype_policy_reaches_every_layer():
-    model = image_classifier(SHAPE, 5, **SMALL, dtype="mixed_float16")
+    model = image_classifier(
+        SHAPE, 5, mixer="stt-dense", **SMALL, dtype="mixed_float16"
+    )
     block = model.get_layer("block_0")
     for layer in (block, block.mixer, block.mixer.value_dense, model.get_layer("norm")):
         assert layer.compute_dtype == "float16"
