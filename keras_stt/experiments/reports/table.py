@@ -64,12 +64,20 @@ def terminal_table(results: Results) -> str:
     return "\n".join([table, "", *map(wrapped, notes(results, shown=shown))])
 
 
-def markdown_table(results: Results) -> str:
-    """The comparison as Markdown: a table, the best in bold, and notes."""
+def markdown_table(results: Results, brief: bool = False) -> str:
+    """The comparison as Markdown: a table, the best in bold, and notes.
+
+    Args:
+        results: Results of schema 1.
+        brief: Whether to show no more than the quality, sizes, and the training step.
+    """
     shown = columns(results)
+    if brief:
+        wanted = {quality_of(results).name, "training_step_ms", "peak_step_bytes"}
+        shown = [each for each in shown if each.name in wanted or each.group == "size"]
     headings = [task_of(results).noun, *(column.label for column in shown)]
     table = pipe_table(headings, _rows(results, shown, " ± ", "**{}**"))
-    return f"{table}\n\n{' '.join(notes(results, 'Bold'))}\n"
+    return f"{table}\n\n{' '.join(notes(results, 'Bold', shown))}\n"
 
 
 Cells = Sequence[str]
@@ -111,11 +119,11 @@ def notes(
     shown = columns(results) if shown is None else shown
     settings = results.get("settings", {})
     seeds = settings.get("seeds", [])
-    names = ", ".join(map(str, seeds))
+    listed = ", ".join(map(str, seeds))
     spread = (
-        f"mean ± standard deviation over {len(seeds)} seeds ({names})"
+        f"mean ± standard deviation over {len(seeds)} seeds ({listed})"
         if len(seeds) > 1
-        else f"one seed ({names}), so without a spread"
+        else f"one seed ({listed}), so without a spread"
     )
     conditions = {
         "of": settings.get("batch_size"),
@@ -125,21 +133,26 @@ def notes(
     medians = " ".join(
         ["medians per batch", *(f"{key} {x}" for key, x in conditions.items() if x)]
     )
+    names, groups = ({getattr(c, key) for c in shown} for key in ("name", "group"))
     if task_of(results).noun == "mixer":
-        lines = [
-            f"Accuracies in %: {spread}.",
-            "Noise is Gaussian, its standard deviation in units of the [0, 1] pixel "
-            "range; FGSM is one signed gradient step.",
-            f"Multiply-adds (MACs) are per image, times are {medians}.",
-        ]
+        lines = [f"Accuracies in %: {spread}."]
+        if groups & {"noise", "fgsm"}:
+            lines.append(
+                "Noise is Gaussian, its standard deviation in units of the [0, 1] "
+                "pixel range; FGSM is one signed gradient step."
+            )
+        lines.append(f"Multiply-adds (MACs) are per image, times are {medians}.")
     else:
+        others = ", BLEU and ROUGE-L from 0 to 1" if "bleu_4" in names else ""
+        own = "; those of a caption are per caption"
+        writing = own if "caption_ms" in names else ""
         lines = [
             f"Qualities of captions: {spread}.",
-            "CIDEr is on a scale from 0 to 10, BLEU and ROUGE-L from 0 to 1, on "
-            "the whole test split against all references.",
-            f"Times are {medians}; those of a caption are per caption.",
+            f"CIDEr is on a scale from 0 to 10{others}, on the whole test split "
+            "against all references.",
+            f"Times are {medians}{writing}.",
         ]
-        if any(column.group == "unseen" for column in shown):
+        if "unseen" in groups:
             lines.append("Unseen: scenes with combinations that training never showed.")
     if ranked(results):
         lines.append(f"{star}: best {quality_of(results).title}.")
