@@ -17,7 +17,7 @@ KEEP := MALLOC_MMAP_THRESHOLD_=4000000000 MALLOC_TRIM_THRESHOLD_=8000000000
 # xdist would leave the files with few tests, which take longest, for the end.
 PROCESSES ?= --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
-.PHONY: help demo test tutorials notebooks lab docs docs-serve lint format clean
+.PHONY: help demo test tutorials notebooks lab docs docs-serve package lint format clean
 .DEFAULT_GOAL := help
 
 help:
@@ -27,7 +27,8 @@ help:
 	@echo "make notebooks                 makes the notebooks from tutorials/src"
 	@echo "make lab                       opens the course in JupyterLab"
 	@echo "make docs                      builds the site into site/; make docs-serve shows it"
-	@echo "make lint                      ruff and mypy"
+	@echo "make lint                      ruff, mypy, and the workflows of GitHub"
+	@echo "make package                   wheel and sdist, tried with each of BACKENDS"
 	@echo "make format                    ruff, with its fixes"
 
 .venv/installed: pyproject.toml
@@ -95,6 +96,24 @@ lint: .venv/installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*
+	$(BIN)/check-jsonschema --builtin-schema vendor.github-issue-forms .github/ISSUE_TEMPLATE/*
+	$(BIN)/zizmor --offline --quiet .github
+
+# Wheel and sdist in dist/, and the wheel with each backend in an empty environment.
+package: .venv/installed $(if $(filter torch,$(BACKENDS)),.venv/installed-torch)
+	rm -rf dist
+	$(BIN)/python -m build --outdir dist .
+	$(BIN)/twine check --strict dist/*
+	@for backend in $(BACKENDS); do \
+	  echo "== the wheel with $$backend in an empty environment"; \
+	  rm -rf dist/env && $(PYTHON) -m venv dist/env || exit 1; \
+	  dist/env/bin/pip install --quiet --disable-pip-version-check \
+	    "$$(ls dist/*.whl)[$$backend,compare]" || exit 1; \
+	  (cd dist && KERAS_BACKEND=$$backend env/bin/python ../tests/smoke.py && \
+	    KERAS_BACKEND=$$backend env/bin/keras-stt --version) || exit 1; \
+	done
+	rm -rf dist/env
 
 format: .venv/installed
 	$(BIN)/ruff check --fix .

@@ -7,7 +7,7 @@ use_an_installed_backend()
 
 from keras_stt import inspection, layers, mixers, models, ops, surgery, synthesizers
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 __all__ = [
     "__version__",
