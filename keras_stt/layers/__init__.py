@@ -1,4 +1,4 @@
-"""Keras layers: STT, the block around it, and what models need besides."""
+"""Keras layers: STT, its variants, the block around them, and position embeddings."""
 
 from keras_stt.export import exported
 from keras_stt.layers.context_reader import ContextReader as ContextReader

@@ -31,7 +31,7 @@ class DynamicMixing(GridMixer):
 
     The same happens in each column, with weights of its own. With the `y_s` side by
     side, the output is `(Y_rows + Y_columns + X U + u) O + o`. (The authors' code has
-    the dense layer of `V` behind the product with `P`, at the same cost.) It costs
+    the dense layer of `V` after the product with `P`, at the same cost.) It costs
     `4·N·C² + 2·N·C·S·r + S·r·(H·W³ + W·H³) + N·C·(H + W)` multiply-adds for `N = H·W`
     positions. Its weights fit one size of the grid.
 

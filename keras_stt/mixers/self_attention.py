@@ -20,7 +20,7 @@ class SelfAttention(KerasAttention):
     """Full self-attention on a grid: `keras.layers.MultiHeadAttention`, flattened.
 
     The `N = Π n_m` positions become one sequence, which lets Keras use its fused
-    attention where the backend has one; the grid is restored behind it. It costs
+    attention where the backend has one; the grid is restored afterwards. It costs
     `4·N·C² + 2·N²·C` multiply-adds. Here to be compared with `STT`.
 
     Args:

@@ -21,8 +21,8 @@ class TextGenerator(CheckedInputs, keras.Model):
     """Searches the most probable texts for images, step by step in a compiled loop.
 
     All shapes are fixed: a text is `max_length + 1` tokens, the first its start. Each
-    step runs the decoder on all of them and reads the logits behind the last one; the
-    decoder is causal, so what stands behind does not matter. The loop ends once all
+    step runs the decoder on all of them and reads the logits after the last one; the
+    decoder is causal, so what follows does not matter. The loop ends once all
     texts have ended. With `beam_size=1` this is greedy search.
 
     Args:
@@ -38,7 +38,7 @@ class TextGenerator(CheckedInputs, keras.Model):
 
     Returns:
         int32 tokens, `(B, beam_size, max_length + 1)`: the start, the words, the end if
-        the text has one, and 0 behind it; and the log probabilities of the texts,
+        the text has one, and 0 after it; and the log probabilities of the texts,
         float32, `(B, beam_size)`, the greatest first.
     """
 

@@ -50,7 +50,7 @@ def mode_product(tensor: Tensor, matrix: Tensor, axis: int) -> Tensor:
     mode = axis + rank if axis < 0 else axis
     if not batch <= mode < rank:
         raise ValueError(
-            f"`axis` must name an axis of the tensor behind the {batch} batch axes "
+            f"`axis` must name an axis of the tensor after the {batch} batch axes "
             f"of `matrix`. Received: axis={axis}, "
             f"tensor.shape={tuple(tensor.shape)}, matrix.shape={tuple(matrix.shape)}"
         )

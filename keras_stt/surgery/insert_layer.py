@@ -23,7 +23,7 @@ from keras_stt.typing import Layer
 def insert_layer(
     model: keras.Model, layer: Layer, after: str | Sequence[str]
 ) -> keras.Model:
-    """Inserts a new layer behind layers of a trained model, such as stages of a CNN.
+    """Inserts a new layer after layers of a trained model, such as stages of a CNN.
 
     With `STTBlock(…, layer_scale=1e-4)`, the model computes nearly the same at first,
     and training decides how much the new layer does.
@@ -32,7 +32,7 @@ def insert_layer(
         model: A functional model, such as one of `keras.applications`. It is left
             unchanged.
         layer: The new layer, as a template. It must keep the shape of its input.
-        after: Name of the layer behind which to insert it, in the model or in a
+        after: Name of the layer after which to insert it, in the model or in a
             functional model in it; or several names. Each gets a copy of its own, named
             `<name>_<name of the template>`.
 

@@ -54,7 +54,7 @@ def deserialize(
 
 @export
 def get(identifier: Any, name: str = "synthesizer") -> Synthesizer:
-    """The synthesizer that a name, an instance, a class or a config dict stands for.
+    """Returns the synthesizer of a name, an instance, a class or a config dict.
 
     Args:
         identifier: `"dense"`, `"random"`, `"factorized_dense"`, `"factorized_random"`,
@@ -67,7 +67,7 @@ def get(identifier: Any, name: str = "synthesizer") -> Synthesizer:
         A `Synthesizer`; an instance is returned as it is.
 
     Raises:
-        ValueError: If the identifier stands for no synthesizer.
+        ValueError: If there is no such synthesizer.
 
     Example:
 

@@ -73,7 +73,7 @@ def test_several_matrices_are_several_products():
         ((3,), 1, r"shape \(\.\.\., k, n\).*Received: matrix.shape=\(3,\)"),
         ((3, 3), 4, r"Received: axis=4, tensor.shape=\(2, 3, 5, 4\)"),
         ((3, 3), -5, r"Received: axis=-5"),
-        ((2, 3, 3), 0, r"behind the 1 batch axes.*Received: axis=0"),
+        ((2, 3, 3), 0, r"after the 1 batch axes.*Received: axis=0"),
         ((3, 4), 1, r"size along axis 1, 3.*Received: matrix.shape=\(3, 4\)"),
     ],
 )

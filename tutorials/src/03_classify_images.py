@@ -100,7 +100,7 @@ def stem(x):
 # %% [markdown]
 # ### Exercise 1: the builder ★
 #
-# Complete `classifier(mixer)`: behind the position embedding `DEPTH` blocks
+# Complete `classifier(mixer)`: after the position embedding `DEPTH` blocks
 # `keras_stt.layers.STTBlock(mixers[mixer](), mlp_ratio=2)`, each around a *new* mixer; then a
 # `LayerNormalization`, the mean over the grid, and a dense layer to 2 logits.
 

@@ -74,7 +74,7 @@ plt.show()
 # ## Words as numbers
 #
 # A network reads numbers. The vocabulary is the list of all words; each gets a number from 4
-# on, since 0 stands for padding, 1 for unknown words, 2 for the start and 3 for the end of a
+# on, since 0 is padding, 1 an unknown word, 2 the start and 3 the end of a
 # sentence. With at most 18 words, that makes 20 columns.
 
 # %%

@@ -78,7 +78,7 @@ plt.show()
 #
 # Notebook 2 showed: Random knows places, but has $n^2$ weights per head, and knows nothing of
 # *distance*: that "one to the left" means the same everywhere, it has to learn for each row
-# anew. So let the logits depend on the distance only:
+# again. So let the logits depend on the distance only:
 #
 # $$L[i, j] = w[\,i - j + n - 1\,]$$
 #
@@ -214,7 +214,7 @@ print("All hold.")
 # %% [markdown]
 # ## A second idea: let the image choose
 #
-# Relative has no idea what is in the image. Dense has, but must learn geometry anew in every
+# Relative has no idea what is in the image. Dense has, but must learn geometry again in every
 # row. Why not both: $K$ learned distance profiles $w_k$ per head, and the *image* chooses how
 # to mix them,
 #
@@ -390,7 +390,7 @@ print(
 )
 
 # %% [markdown]
-# It takes a minute or two. (With a folder of your own, stopped half-way, it goes on where it
+# It takes a minute or two. (With a folder of your own, stopped half-way, it resumes where it
 # was.) Read the picture
 # first, then the table; `report.html` in the folder has all of it on one page.
 

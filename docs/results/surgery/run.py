@@ -89,7 +89,7 @@ class Surgery:
     def resize(self, mixer: str) -> dict[str, float]:
         """From 32×32 to 48×48 pixels.
 
-        What is trained already goes on at a quarter of the rate.
+        What is trained already is trained further at a quarter of the rate.
         """
         rate = RATES[mixer]
         model, before = self.trained(

@@ -4,7 +4,7 @@
 `stt-dense` and `stt-random` in the setting of `docs/results/cifar10`, but for 30,000
 images and two epochs, and compares them on images taken off the training split: the
 test images decide nothing. It shows how a synthesizer of one's own is compared, too.
-Stopped at any moment, the same command goes on; with `--variants`, two processes can
+Stopped at any moment, the same command resumes; with `--variants`, two processes can
 share the work.
 """
 

@@ -19,7 +19,7 @@ from keras_stt.typing import Tensor
 Program = tuple[Callable[..., Any], Sequence[Tensor]]
 
 #: The forms of a compiled function by backend. "graph" is `tf.function` with
-#: TensorFlow's own kernels. "inductor" is PyTorch's compiler behind a trace of the
+#: TensorFlow's own kernels. "inductor" is PyTorch's compiler after a trace of the
 #: whole step, "traced" that trace without the compiler, "eager" what Keras runs on
 #: PyTorch by default.
 FORMS: dict[str, tuple[str, ...]] = {

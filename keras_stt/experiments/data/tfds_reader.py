@@ -186,7 +186,7 @@ class Reader(NamedTuple):
         builder: Builder of the data set.
         dataset: Its name, for errors.
         image: Name of the image among its features.
-        target: What to read of an example besides its image: a function from the
+        target: What to read of an example in addition to its image: a function from the
             example to a scalar tensor.
         image_size: Height and width, in pixels, to resize images to; None to leave
             them.
