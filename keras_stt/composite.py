@@ -54,6 +54,23 @@ class Composite(keras.layers.Layer):
         """
         return sublayer_policy(self.dtype_policy, name, of_keras)
 
+    def _output_of(
+        self, sublayer: keras.layers.Layer, inputs: Any, **options: Any
+    ) -> Any:
+        """The output of a built sublayer, for inputs in the layer's compute dtype.
+
+        By its `call` alone where `__call__` would change nothing: what Keras does
+        around a call takes longer than a small product in eager PyTorch.
+        """
+        around = (
+            sublayer.quantization_mode is not None
+            or sublayer.activity_regularizer is not None
+            or sublayer.compute_dtype != self.compute_dtype
+            # A layout may say how the outputs of the sublayer are split.
+            or keras.distribution.distribution() is not None
+        )
+        return (sublayer if around else sublayer.call)(inputs, **options)
+
     def sized_weights(self) -> list[SizedWeight]:
         """The layer's own weights that are tied to the size of the input.
 

@@ -234,7 +234,7 @@ class DepthwiseSTT(SynthesizedAttention):
         if self.bias is not None:
             output = output + self.bias
         if self.gate is not None:
-            output = output * self.gate_dense(inputs)
+            output = output * self._output_of(self.gate_dense, inputs)
         batch = ops.shape(inputs)[0]
         output = self.as_given(output, modes=len(inputs.shape) - 2)
         if not return_attention_scores:
@@ -275,7 +275,8 @@ class DepthwiseSTT(SynthesizedAttention):
             positions = range(1, len(inputs.shape) - 1)
             valid = None if mask is None else ops.expand_dims(mask, axis=-1)
             mean = stt_ops.masked_mean(inputs, [*positions], valid)
-            change = self.amplitude_dense(ops.reshape(mean, (-1, inputs.shape[-1])))
+            mean = ops.reshape(mean, (-1, inputs.shape[-1]))
+            change = self._output_of(self.amplitude_dense, mean)
             change = ops.reshape(change, (-1, *amplitudes.shape))
             # In this order: Keras's `add` on TensorFlow takes a second operand of one
             # channel and an empty batch for a bias.

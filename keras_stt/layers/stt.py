@@ -250,23 +250,33 @@ class STT(SynthesizedAttention):
         # Positions as the rows of a matrix: of a product with a tensor, XLA copies the
         # gradient three times, once for the kernel, the bias and the input each.
         *sizes, channels = ops.shape(inputs)
-        output = self.output_dense(
-            stt_ops.tensor_transformation(
-                self.value_dense(ops.reshape(inputs, (-1, channels))),
-                sizes,
-                found.weights,
-                self._modes,
-                self.num_heads,
-                mask=mask,
-                normalizers=found.scores,
-                shared=found.shared,
-            )
+        rows = ops.reshape(inputs, (-1, channels))
+        output = stt_ops.tensor_transformation(
+            self._projected(self.value_dense, rows, sizes),
+            sizes,
+            found.weights,
+            self._modes,
+            self.num_heads,
+            mask=mask,
+            normalizers=found.scores,
+            shared=found.shared,
         )
+        output = self._projected(self.output_dense, output, sizes)
         output = ops.reshape(output, (*sizes, *self._features(channels)))
         output = self.as_given(output, modes=len(sizes) - 1)
         if not return_attention_scores:
             return output
         return output, self._returned_scores(found.scores, sizes[0])
+
+    def _projected(
+        self, dense: keras.layers.Dense, rows: Tensor, sizes: Sequence[Any]
+    ) -> Tensor:
+        """The positions after one of the two projections, as the rows of a matrix."""
+        if self._activity_regularizer is None:
+            return self._output_of(dense, rows)
+        # Keras divides the loss by the size of the first axis: that of the batch.
+        tensor = dense(ops.reshape(rows, (*sizes, rows.shape[-1])))
+        return ops.reshape(tensor, (-1, dense.units))
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
         batch, *sizes, channels = self.channels_last_shape(input_shape)

@@ -194,7 +194,7 @@ class SynthesizedAttention(GridLayer):
         """The weights of every mode, for inputs with the channels last."""
         scores = []
         for axis, synthesizer in zip(self._modes, self.synthesizers, strict=True):
-            logits = synthesizer(inputs, mask=mask)
+            logits = self._logits(synthesizer, inputs, mask)
             _check_logits(synthesizer, logits, inputs.shape[axis])
             causal = use_causal_mask and axis in self._causal_modes
             scores.append(stt_ops.mode_weights(logits, axis, mask, causal=causal))
@@ -210,6 +210,15 @@ class SynthesizedAttention(GridLayer):
         # graph is traced. With a mask, every example has weights of its own.
         dependent = any(s.input_dependent for s in self.synthesizers)
         return ModeWeights(scores, scores, shared=mask is None and not dependent)
+
+    def _logits(
+        self, synthesizer: synthesizers.Synthesizer, inputs: Tensor, mask: Any
+    ) -> Tensor:
+        """The logits of a mode."""
+        # Keras's `__call__` says whether it is training.
+        if synthesizer.takes_training:
+            return synthesizer(inputs, mask=mask)
+        return self._output_of(synthesizer, inputs, mask=mask)
 
     def compute_output_spec(
         self,

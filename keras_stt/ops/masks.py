@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import keras
 import numpy as np
@@ -166,9 +167,18 @@ def masked_mean(
         sizes = [ops.shape(tensor)[axis] for axis in axes]
         # Of a symbolic tensor, sizes may be unknown.
         count = 1 if None in sizes else math.prod(sizes)
+        if not isinstance(count, int):
+            count = ops.cast(count, dtype)
         # Not `mean`: its gradient divides at every position, in place of once per sum.
-        total = ops.sum(ops.cast(tensor, dtype), axis=axes) / ops.cast(count, dtype)
-        return ops.cast(total, tensor.dtype)
+        total = ops.sum(in_dtype(tensor, dtype), axis=axes) / count
+        return in_dtype(total, tensor.dtype)
     total = ops.sum(ops.where(mask, ops.cast(tensor, dtype), 0.0), axis=axes)
     count = ops.sum(ops.cast(mask, dtype), axis=axes)
     return ops.cast(total / ops.maximum(count, 1.0), tensor.dtype)
+
+
+def in_dtype(tensor: Tensor, dtype: Any) -> Tensor:
+    """A tensor in a dtype: `ops.cast`, or nothing, which is faster in eager PyTorch."""
+    standard = keras.backend.standardize_dtype
+    same = standard(tensor.dtype) == standard(dtype)
+    return tensor if same else ops.cast(tensor, dtype)

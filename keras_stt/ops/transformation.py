@@ -9,7 +9,7 @@ from keras import ops
 
 from keras_stt.export import export
 from keras_stt.ops.heads import plan_heads
-from keras_stt.ops.masks import causal_mask, masked_softmax
+from keras_stt.ops.masks import causal_mask, in_dtype, masked_softmax
 from keras_stt.ops.mode_product import masked_multi_mode_product, multi_mode_product
 from keras_stt.typing import Tensor
 
@@ -78,7 +78,7 @@ def tensor_transformation(
     tensor = layout.split(values, sizes, num_heads)
     # With one mode, the softmax has left the masked positions out already.
     if mask is None or len(sizes) == 2:
-        matrices = [ops.cast(matrix, values.dtype) for matrix in matrices]
+        matrices = [in_dtype(matrix, values.dtype) for matrix in matrices]
         return layout.merge(multi_mode_product(tensor, matrices, at))
     divisors = weights if normalizers is None else normalizers
     tensor = masked_multi_mode_product(

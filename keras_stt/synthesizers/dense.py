@@ -80,7 +80,8 @@ class Dense(Synthesizer):
         size = self.logits_dense.units // self.num_heads
         # As one matrix, whose gradient XLA copies once (see `STT.call`).
         rows = ops.reshape(pooled, (-1, pooled.shape[-1]))
-        logits = self.logits_dense(self.hidden_dense(rows))  # (B·n, h·n)
+        hidden = self._output_of(self.hidden_dense, rows)
+        logits = self._output_of(self.logits_dense, hidden)  # (B·n, h·n)
         logits = ops.reshape(logits, (-1, size, self.num_heads, size))
         return ops.transpose(logits, (0, 2, 1, 3))  # (B, h, n, n)
 

@@ -91,6 +91,7 @@ class Synthesizer(Composite):
         self.num_heads = arguments.positive_integer("num_heads", num_heads)
         self.axis = arguments.positive_integer("axis", axis)
         self.supports_masking = True
+        self.takes_training = "training" in inspect.signature(self.call).parameters
 
     def for_mode(self, axis: int, num_heads: int, **kwargs: Any) -> Synthesizer:
         """Makes a fresh copy for one mode, without weights in common.

@@ -11,7 +11,8 @@ import pytest
 from cases import KINDS, SYNTHESIZERS
 from support import array, built, normal, relative_error
 
-from keras_stt.layers import STT
+from keras_stt.layers import STT, DepthwiseSTT
+from keras_stt.synthesizers import Random
 
 TEXT, IMAGE, VIDEO = (2, 5, 8), (2, 3, 5, 8), (2, 3, 5, 4, 8)
 
@@ -195,3 +196,65 @@ def test_inside_the_backends_own_compiler():
     else:
         pytest.skip("torch.compile needs a C++ compiler, and minutes")
     assert relative_error(actual, expected) < 1e-5
+
+
+def calls_of(layer, inputs, monkeypatch):
+    """How often Keras's `Layer.__call__` runs in one call of a layer."""
+    layer(inputs)
+    calls, original = [], keras.layers.Layer.__call__
+
+    def counted(self, *args, **kwargs):
+        calls.append(self.name)
+        return original(self, *args, **kwargs)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(keras.layers.Layer, "__call__", counted)
+        layer(inputs)
+    return calls
+
+
+def test_one_call_of_keras(monkeypatch):
+    """In eager PyTorch, what Keras does around a call takes longest on small grids."""
+    inputs = keras.ops.convert_to_tensor(normal(*IMAGE))
+    assert len(calls_of(STT(4), inputs, monkeypatch)) == 1
+    layer = DepthwiseSTT(amplitude="synthesized", gate="silu")
+    assert len(calls_of(layer, inputs, monkeypatch)) == 1
+    # What adds a loss, or computes in another dtype, is called as ever.
+    layer = STT(4, activity_regularizer="l2")
+    assert calls_of(layer, inputs, monkeypatch)[1:] == ["value", "attention_output"]
+    policy = keras.dtype_policies.DTypePolicyMap("float32", {"value": "mixed_bfloat16"})
+    assert calls_of(STT(4, dtype=policy), inputs, monkeypatch)[1:] == ["value"]
+    layer = STT(4)
+    layer.build(IMAGE)
+    layer.output_dense.quantize("int8")
+    assert calls_of(layer, inputs, monkeypatch)[1:] == ["attention_output"]
+
+
+def test_the_loss_of_the_activities():
+    layer = built(STT(4, activity_regularizer=keras.regularizers.L2(0.3)), IMAGE)
+    inputs = normal(*IMAGE)
+    output = array(layer(inputs))
+    value = inputs @ array(layer.value_dense.kernel) + array(layer.value_dense.bias)
+    # Per example, as in Keras's layers.
+    expected = 0.3 * (np.sum(value**2) + np.sum(output**2)) / len(inputs)
+    np.testing.assert_allclose(
+        sum(float(array(loss)) for loss in layer.losses), expected, rtol=1e-5
+    )
+
+
+@keras.saving.register_keras_serializable("tests")
+class Noisy(Random):
+    """Weights that differ while training."""
+
+    def call(self, inputs, mask=None, training=None):
+        logits = super().call(inputs, mask)
+        return logits + 1.0 * keras.ops.eye(self.mode_size(inputs.shape)) * bool(
+            training
+        )
+
+
+def test_a_synthesizer_hears_of_training():
+    layer, inputs = STT(4, synthesizer=Noisy()), normal(*IMAGE)
+    quiet = [array(layer(inputs, training=flag)) for flag in (False, None)]
+    np.testing.assert_array_equal(*quiet)
+    assert np.abs(array(layer(inputs, training=True)) - quiet[0]).max() > 1e-3
