@@ -9,6 +9,7 @@ from support import normal, other_backends, relative_error, run_python
 from keras_stt.layers import (
     STT,
     CrossAttention,
+    DepthwiseSTT,
     PositionEmbedding,
     STTBlock,
     STTCrossAttention,
@@ -85,6 +86,8 @@ folder = sys.argv[1]
 inputs = [np.load(f"{folder}/{name}.npy") for name in ("image", "mask")]
 model = keras.models.load_model(f"{folder}/model.keras")
 np.save(f"{folder}/loaded.npy", model.predict(inputs, verbose=0))
+quantized = keras.models.load_model(f"{folder}/int8.keras")
+np.save(f"{folder}/int8.npy", quantized.predict(inputs[0], verbose=0))
 fresh = keras.models.model_from_json(model.to_json())
 fresh.load_weights(f"{folder}/model.weights.h5")
 for here, there in zip(fresh.get_weights(), model.get_weights(), strict=True):
@@ -92,6 +95,7 @@ for here, there in zip(fresh.get_weights(), model.get_weights(), strict=True):
 """
 
 
+@pytest.mark.filterwarnings("ignore:Layer .*does not have a `quantize:UserWarning")
 @pytest.mark.parametrize("backend", ["tensorflow", "jax", "torch"])
 def test_saved_here_and_loaded_on_another_backend(backend, tmp_path):
     # Seconds: another interpreter imports another backend.
@@ -103,5 +107,13 @@ def test_saved_here_and_loaded_on_another_backend(backend, tmp_path):
     model.save_weights(tmp_path / "model.weights.h5")
     for name, value in zip(("image", "mask"), inputs, strict=True):
         np.save(tmp_path / f"{name}.npy", value)
+    small = keras.Sequential(
+        [keras.Input(inputs[0].shape[1:]), STTBlock(STT(4)), STTBlock(DepthwiseSTT())]
+    )
+    small.quantize("int8")
+    small.save(tmp_path / "int8.keras")
     run_python(LOAD, tmp_path, backend=backend)
     assert relative_error(np.load(tmp_path / "loaded.npy"), expected) < 1e-5
+    # Backends may round a half differently, to the next of 127 steps.
+    quantized = small.predict(inputs[0], verbose=0)
+    assert relative_error(np.load(tmp_path / "int8.npy"), quantized) < 0.01
