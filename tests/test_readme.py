@@ -68,6 +68,20 @@ QUOTED = [
         )
     ),
     *(
+        ("cifar10_grid16", "cifar10_grid16", mixer, "depthwise-conv-5", words)
+        for mixer, words in (
+            ("stt-depthwise", r"`stt-depthwise` is ([\d.]+) points above the 5×5"),
+            (
+                "stt-depthwise-synthesized",
+                r"`stt-depthwise-synthesized` ([\d.]+), twice",
+            ),
+        )
+    ),
+    (
+        *("README.md", "cifar10_grid16", "stt-depthwise", "depthwise-conv-5"),
+        r"clearly: `stt-depthwise` is ([\d.]+) points above that convolution",
+    ),
+    *(
         ("cifar10_long", "cifar10_long", "stt-depthwise", other, words)
         for other, words in (
             ("mha", r"Depthwise STT is ([\d.]+) points above full attention"),

@@ -165,7 +165,8 @@ sizes, shares = {}, {}
 for mode in ("float32", "int8", "int4"):
     copy = model if mode == "float32" else quantised(model, mode)
     copy.save(folder / f"{mode}.keras")
-    sizes[mode] = (folder / f"{mode}.keras").stat().st_size / 1000
+    copy.save_weights(folder / f"{mode}.weights.h5")
+    sizes[mode] = (folder / f"{mode}.weights.h5").stat().st_size / 1000
     # Without the optimizer, whose state belongs to kernels that are whole numbers now.
     loaded = keras.saving.load_model(folder / f"{mode}.keras", compile=False)
     shares[mode] = accuracy(loaded)
@@ -173,7 +174,7 @@ for mode in ("float32", "int8", "int4"):
 figure, (left, right) = plt.subplots(1, 2, figsize=(7, 2.4))
 color = plots.COLORS["stt-depthwise"].color
 for axes, values, title in (
-    (left, sizes, "file (kB)"),
+    (left, sizes, "file of the weights (kB)"),
     (right, shares, "test accuracy (%)"),
 ):
     bars = axes.bar(list(values), list(values.values()), 0.6, color=color)
@@ -182,9 +183,10 @@ for axes, values, title in (
 plt.show()
 
 # %% [markdown]
-# A tiny model gains little: its file holds its architecture, too. In real ones the kernels are
-# nearly everything. What int8 and int4 cost on photographs is measured in
-# `docs/results/quantization`.
+# A tiny model gains little: biases, norms, the convolutions and STT's own centres and widths stay
+# floats, and each variable takes a kilobyte or two of bookkeeping. In real models, kernels of dense
+# layers are nearly everything. `docs/results/quantization` has what int8 and int4 cost on
+# photographs.
 #
 # ## Out of Python: export
 #
@@ -430,7 +432,7 @@ plt.show()
 #
 # ## Five questions
 #
-# 1. Why does the file of an int8 model not have a quarter of the size?
+# 1. Why is the file of an int8 model larger than a quarter of the other?
 # 2. What would happen in the service if an image had 40×40 pixels?
 # 3. Which of the mixers of notebook 3 could `resize_model` move without interpolating anything?
 # 4. Why are the new layers trained alone first?
@@ -438,7 +440,7 @@ plt.show()
 #
 # <details><summary>Answers</summary>
 #
-# 1. Biases, norms and the centres and widths of STT stay floats, and the architecture is in it, too.
+# 1. Biases, norms, convolutions and the centres and widths of STT stay floats.
 # 2. The artifact was exported for 32×32: it refuses the image. Resize the image first.
 # 3. Depthwise STT (its Gaussians are distances), attention and convolutions: no weight of theirs
 #    has the size of the grid. The position embedding does.
