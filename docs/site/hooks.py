@@ -74,7 +74,8 @@ def entry(path: Path) -> str | None:
     page = f"reference/{parts[1]}.md"
     if path.is_dir():
         return page
-    return f"{page}#keras_stt.{parts[1]}.{public(path)[0]}"
+    names = public(path)
+    return f"{page}#keras_stt.{parts[1]}.{names[0]}" if names else None
 
 
 def reference(package: str) -> str:
