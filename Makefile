@@ -101,13 +101,16 @@ lint: .venv/installed
 	$(BIN)/zizmor --offline --quiet .github
 
 # Wheel and sdist in dist/, and the wheel with each backend in an empty environment.
-package: .venv/installed $(if $(filter torch,$(BACKENDS)),.venv/installed-torch)
+package: .venv/installed
 	rm -rf dist
 	$(BIN)/python -m build --outdir dist .
 	$(BIN)/twine check --strict dist/*
 	@for backend in $(BACKENDS); do \
 	  echo "== the wheel with $$backend in an empty environment"; \
 	  rm -rf dist/env && $(PYTHON) -m venv dist/env || exit 1; \
+	  if [ $$backend = torch ]; then \
+	    dist/env/bin/pip install --quiet --disable-pip-version-check $(TORCH) || exit 1; \
+	  fi; \
 	  dist/env/bin/pip install --quiet --disable-pip-version-check \
 	    "$$(ls dist/*.whl)[$$backend,compare]" || exit 1; \
 	  (cd dist && KERAS_BACKEND=$$backend env/bin/python ../tests/smoke.py && \
@@ -120,4 +123,4 @@ format: .venv/installed
 	$(BIN)/ruff format .
 
 clean:
-	rm -rf .venv
+	rm -rf .venv dist site

@@ -38,7 +38,11 @@ FORMULA = re.compile(
     r"|(?P<dollars>\$\$?)(?P<formula>[^$<]+)(?P=dollars)",
     re.DOTALL,
 )
-LINK = re.compile(r"(\]\()([^)#\s]*)(#[^)\s]*)?\)")
+# A link, or code, in which nothing is one.
+LINK = re.compile(
+    r"(?ms)^ *(?P<fence>```+|~~~+).*?^ *(?P=fence)|(?P<tick>`+)(?:(?!\n\n).)+?(?P=tick)"
+    r"|\]\((?P<target>[^)#\s]*)(?P<anchor>#[^)\s]*)?\)"
+)
 
 
 def place(path: Path) -> str | None:
@@ -53,17 +57,17 @@ def place(path: Path) -> str | None:
     return None
 
 
-def public(module: Path) -> list[str]:
-    """Names of what a module makes public, in its order."""
-    return [
-        node.name
+def public(module: Path) -> dict[str, list[str]]:
+    """What a module makes public, in its order: names, and the base classes of each."""
+    return {
+        node.name: [ast.unparse(base) for base in getattr(node, "bases", [])]
         for node in ast.parse(module.read_text()).body
         if isinstance(node, ast.ClassDef | ast.FunctionDef)
         and any(
             isinstance(each, ast.Name) and each.id == "export"
             for each in node.decorator_list
         )
-    ]
+    }
 
 
 def entry(path: Path) -> str | None:
@@ -74,17 +78,18 @@ def entry(path: Path) -> str | None:
     page = f"reference/{parts[1]}.md"
     if path.is_dir():
         return page
-    names = public(path)
-    return f"{page}#keras_stt.{parts[1]}.{names[0]}" if names else None
+    name = next(iter(public(path)), None)
+    return f"{page}#keras_stt.{parts[1]}.{name}" if name else None
 
 
 def reference(package: str) -> str:
-    """The page of the API reference about a package."""
+    """The page of the API reference about a package: base classes come last."""
     folder = ROOT / "keras_stt" / package
-    modules = sorted(folder.glob("*.py"))
-    names = sorted(
-        (name for module in modules for name in public(module)), key=str.lower
-    )
+    bases: dict[str, list[str]] = {}
+    for module in folder.glob("*.py"):
+        bases |= public(module)
+    inherited = {base for each in bases.values() for base in each}
+    names = sorted(bases, key=lambda name: (name in inherited, name.lower()))
     about = ast.get_docstring(ast.parse((folder / "__init__.py").read_text()))
     entries = [f"::: keras_stt.{package}.{name}" for name in names]
     return "\n\n".join([f"# keras_stt.{package}", about or "", *entries])
@@ -112,12 +117,14 @@ def on_page_markdown(
     markdown: str, page: Page, config: MkDocsConfig, files: Files
 ) -> str:
     """Turns links between documents of the repository into links of the site."""
+    if page.is_homepage:
+        page.meta["hide"] = ["navigation"]  # It would hold nothing but this page.
     if page.file.src_uri.startswith("reference/"):
         return markdown
     source = Path(page.file.abs_src_path)
 
     def turned(match: re.Match[str]) -> str:
-        opening, target, anchor = match[1], match[2], match[3] or ""
+        target, anchor = match["target"], match["anchor"] or ""
         if not target or re.match(r"\w+:", target):
             return match[0]
         path = Path(posixpath.normpath(source.parent / target))
@@ -126,8 +133,10 @@ def on_page_markdown(
         found = entry(path) or place(path)
         if not found:
             raise PluginError(f"{source} must link to what the site has: {target}")
+        if anchor and "#" in found:
+            raise PluginError(f"{source} must link to a module without #: {target}")
         here = posixpath.dirname(page.file.src_uri)
-        return f"{opening}{posixpath.relpath(found, here or '.')}{anchor})"
+        return f"]({posixpath.relpath(found, here or '.')}{anchor})"
 
     return LINK.sub(turned, markdown)
 
