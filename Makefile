@@ -46,7 +46,7 @@ demo: .venv/installed
 	@mkdir -p runs/tensorflow_datasets
 	$(KEEP) KERAS_BACKEND=tensorflow $(BIN)/keras-stt compare classify --dataset scenes \
 	  --data-dir runs/tensorflow_datasets --output runs/demo --depth 2 --epochs 6 \
-	  --mixers stt-dense stt-random mha depthwise-conv none
+	  --mixers stt-depthwise-synthesized stt-dense mha depthwise-conv-5 none
 	$(KEEP) KERAS_BACKEND=tensorflow $(BIN)/keras-stt compare caption --dataset scenes \
 	  --data-dir runs/tensorflow_datasets --output runs/demo-captions \
 	  --variants stt-dense+stt-dense mha+mha --train-images 5000 --test-images 500 \

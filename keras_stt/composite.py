@@ -14,6 +14,10 @@ Policy = Any
 """A `keras.dtype_policies.DTypePolicy`."""
 
 
+_HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks")
+"""Where a layer on PyTorch, which is a module, keeps the hooks that users register."""
+
+
 class SizedWeight(NamedTuple):
     """A weight with a number for each position of a mode, or each pair of them.
 
@@ -68,6 +72,7 @@ class Composite(keras.layers.Layer):
             or sublayer.compute_dtype != self.compute_dtype
             # A layout may say how the outputs of the sublayer are split.
             or keras.distribution.distribution() is not None
+            or any(getattr(sublayer, hooks, None) for hooks in _HOOKS)
         )
         return (sublayer if around else sublayer.call)(inputs, **options)
 

@@ -104,6 +104,27 @@ QUOTED = [
         *("cifar10_depthwise", "cifar10_depthwise", "depthwise-conv-5"),
         *("depthwise-conv", r"5×5 is ([\d.]+) points better"),
     ),
+    *(
+        (page, source, "stt-depthwise-synthesized", "depthwise-conv-5", words)
+        for page, source, words in (
+            (
+                *("docs/choosing.md", "cifar10_depthwise"),
+                r"MultiHeadAttention, ([\d.]+) above the best convolution",
+            ),
+            (
+                *("docs/choosing.md", "cifar10_grid16"),
+                r"and ([\d.]+) above it on a \[finer grid\]",
+            ),
+            (
+                *("docs/results/README.md", "cifar10_depthwise"),
+                r"up to ([\d.]+) points above the best convolution",
+            ),
+            (
+                *("docs/results/README.md", "cifar10_grid16"),
+                r"([\d.]+) points above the best convolution at 16×16",
+            ),
+        )
+    ),
 ]
 
 

@@ -11,6 +11,8 @@ CHANGES = {
     # A session of the interpreter, up to the next empty line.
     r"^>>> .*(?:\n.+)*": r"```pycon\n\g<0>\n```",
 }
+#: The section of a docstring about the arguments of a call.
+CALL = re.compile(r"(?ms)^(?:Call arguments:|Other Parameters: .*?)$.*?(?=^\S|\Z)")
 
 
 class Sections(griffe.Extension):
@@ -24,3 +26,18 @@ class Sections(griffe.Extension):
             obj.docstring.value = re.sub(
                 pattern, new, obj.docstring.value, flags=re.MULTILINE
             )
+
+    def on_class_members(self, *, cls: griffe.Class, **kwargs: Any) -> None:
+        """Gives call arguments the types that the method `call` has for them."""
+        if cls.docstring is None or "call" not in cls.members:
+            return
+        types = {each.name: each.annotation for each in cls["call"].parameters}
+
+        def typed(match: re.Match[str]) -> str:
+            annotation = types.get(match[1])
+            return f"    {match[1]} ({annotation}): " if annotation else match[0]
+
+        cls.docstring.value = CALL.sub(
+            lambda section: re.sub(r"(?m)^    (\w+): ", typed, section[0]),
+            cls.docstring.value,
+        )

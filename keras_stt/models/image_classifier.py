@@ -51,7 +51,8 @@ def image_classifier(
             stem's feature map.
         width: Number of channels. Defaults to 64.
         depth: Number of blocks. Defaults to 4.
-        num_heads: Number of heads of mixers that have some. Defaults to 4.
+        num_heads: Number of heads of mixers that have a choice, such as `"stt-dense"`
+            and `"mha"`; the default mixer has one per channel. Defaults to 4.
         mlp_ratio: Hidden size of the MLPs, in channels. Defaults to 2.
         stem: `"convolution"`: convolutions 3×3 with stride 2, each with batch
             normalisation and ReLU (for square strides that are a power of 2);

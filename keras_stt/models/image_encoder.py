@@ -27,14 +27,14 @@ STEMS = ("convolution", "patch")
 
 def encode(
     images: keras.KerasTensor,
-    mixer: MixerChoice = "stt-dense",
-    grid: tuple[int, int] | None = None,
-    width: int = 64,
-    depth: int = 4,
-    num_heads: int = 4,
-    mlp_ratio: float = 2,
-    stem: StemChoice = "convolution",
-    dropout: float = 0.0,
+    mixer: MixerChoice,
+    grid: tuple[int, int] | None,
+    width: int,
+    depth: int,
+    num_heads: int,
+    mlp_ratio: float,
+    stem: StemChoice,
+    dropout: float,
     stochastic_depth: float = 0.0,
     dtype: Any = None,
 ) -> keras.KerasTensor:

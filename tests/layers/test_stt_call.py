@@ -230,6 +230,15 @@ def test_one_call_of_keras(monkeypatch):
     assert calls_of(layer, inputs, monkeypatch)[1:] == ["attention_output"]
 
 
+@pytest.mark.skipif(keras.backend.backend() != "torch", reason="hooks of PyTorch")
+def test_hooks_of_sublayers_are_called():
+    layer, calls = built(STT(4), IMAGE), []
+    layer.value_dense.register_forward_pre_hook(lambda *args: calls.append("before"))
+    layer.value_dense.register_forward_hook(lambda *args: calls.append("after"))
+    layer(normal(*IMAGE))
+    assert calls == ["before", "after"]
+
+
 def test_the_loss_of_the_activities():
     layer = built(STT(4, activity_regularizer=keras.regularizers.L2(0.3)), IMAGE)
     inputs = normal(*IMAGE)

@@ -3,7 +3,7 @@
 #
 # | at a glance | |
 # | :-- | :-- |
-# | **Questions** | Where does a trained layer look? What has Random learned, and what does Dense add? Do the maps explain what the model does? |
+# | **Questions** | Where does a trained layer look? What has Random learned, what does Dense add, and what is a depthwise matrix? Do the maps explain what the model does? |
 # | **You will be able to** | get the attention maps of any model with one call · make a heat map out of two matrices · measure where attention goes · test whether attention matters by taking it away |
 # | **You need** | notebook 3, or: what a transformer block is |
 # | **Minutes** | 30 to teach, 30 for the exercises; it runs in about three minutes |
@@ -50,8 +50,9 @@ def scenes(split, count):
 images, labels, _ = scenes("train", 256 if FAST else 10_000)
 test_images, test_labels, drawn = scenes("test", 60 if FAST else 400)
 
-models = {}
-for name in ("stt-dense", "stt-random", "mha"):
+
+def train(name):
+    """A classifier with this mixer, trained."""
     keras.utils.set_random_seed(0)
     model = keras_stt.models.image_classifier((32, 32, 3), 2, mixer=name, depth=2)
     steps = 4 * (len(images) // 128)
@@ -63,8 +64,11 @@ for name in ("stt-dense", "stt-random", "mha"):
     model.compile(optimizer, loss, metrics=["accuracy"])
     model.fit(images, labels, batch_size=128, epochs=1 if FAST else 4, verbose=0)
     _, share = model.evaluate(test_images, test_labels, batch_size=100, verbose=0)
-    print(f"{name:10} {100 * share:.1f} % of the test images")
-    models[name] = model
+    print(f"{name:13} {100 * share:.1f} % of the test images")
+    return model
+
+
+models = {name: train(name) for name in ("stt-dense", "stt-random", "mha")}
 
 # %% [markdown]
 # ## One call for all maps
@@ -93,12 +97,13 @@ def matrices(found, title):
     figure, panels = plt.subplots(2, 4, figsize=(6.5, 3.4))
     for line, mode, score in zip(panels, ("rows", "columns"), found.scores):
         for head, axes in enumerate(line):
-            axes.imshow(score[example, head], cmap="magma", vmin=0, vmax=0.6)
+            shown = axes.imshow(score[example, head], cmap="magma", vmin=0, vmax=0.6)
             axes.set(
                 xticks=[], yticks=[], title=f"head {head + 1}" if mode == "rows" else ""
             )
         line[0].set_ylabel(mode)
     figure.suptitle(title, size=10)
+    figure.colorbar(shown, ax=panels, label="weight", shrink=0.8)
     plt.show()
 
 
@@ -286,6 +291,34 @@ plt.show()
 # No neat rule of distance in this run, and none is needed here: objects can be anywhere. On photographs,
 # where near things belong together, one would expect such a curve to fall.
 #
+# ## A matrix for every channel
+#
+# Depthwise STT does not wait until training finds that rule: its matrices *are* rules of
+# distance. Each is the softmax of $-(j - i - c)^2 / 2\sigma^2$, with a center $c$ and a width
+# $\sigma$ that are learned, for each channel and each of two terms. We sort the 128 matrices
+# of a block by how much they keep for the position itself, and look at the mean of the first,
+# the middle and the last third:
+
+# %%
+depthwise = train("stt-depthwise")
+figure, panels = plt.subplots(1, 2, figsize=(7, 2.8), sharey=True)
+for axes, each in zip(panels, attention_maps(depthwise, test_images[:1])):
+    score = each.scores[0][0]  # the rows' matrices, (128, 8, 8)
+    own = score[:, distances == 0].mean(axis=1)
+    for third, name in zip(np.array_split(np.argsort(own), 3), ("wide", "", "narrow")):
+        means = [score[third][:, distances == d].mean() for d in range(8)]
+        axes.plot(means, "o-", color=plots.COLORS["stt-depthwise"].color)
+        axes.annotate(name, (0, means[0]), xytext=(6, 0), textcoords="offset points")
+    axes.axhline(1 / 8, color="#69707A", linestyle=":", linewidth=1)
+    axes.set(title=each.name, xlabel="distance along the rows (cells)")
+panels[0].set_ylabel("mean weight of a third")
+plt.show()
+
+# %% [markdown]
+# Some channels keep to themselves, some average over the whole grid, and a channel may *subtract*
+# one of its two terms from the other, as an edge detector does: the maps are positive, the sign
+# stands outside. That start is worth ten points on photographs (notebook 3).
+#
 # ## What Dense adds
 #
 # Dense makes its matrices from the image. By how much do they really differ from image to
@@ -308,7 +341,7 @@ figure, panels = plt.subplots(2, 5, figsize=(7, 3.2))
 columns = maps["stt-dense"][1].scores[1]
 for axes, index in zip(panels.T, range(5)):
     axes[0].imshow(test_images[index])
-    axes[1].imshow(columns[index, 1], cmap="magma", vmin=0, vmax=0.6)
+    axes[1].imshow(columns[index, 1], cmap="magma", vmin=0, vmax=0.6)  # as above
     for each in axes:
         each.set(xticks=[], yticks=[])
 panels[1, 0].set_ylabel("columns, head 2")
@@ -453,7 +486,8 @@ plt.show()
 #
 # - `attention_maps(model, images)` gives all weights; `heat_map(position)` a picture.
 # - The map of STT is an outer product per head; that of `mha` can have any shape.
-# - Random is one set of matrices; Dense changes them with the image.
+# - Random is one set of matrices; Dense changes them with the image; depthwise STT has rules of
+#   distance, one per channel and term.
 # - Measure over many images, compare with an even share, and intervene.
 #
 # ## Five questions

@@ -263,16 +263,17 @@ assert np.isclose(medians["a"], 2000), (
 print("Right.")
 
 # %% [markdown]
-# Now we time three layers on growing grids, forward and backward, 64 channels, 4 heads, one
-# image. (Full attention stops at 32×32 here; further on, your patience would.)
+# Now we time four layers on growing grids, forward and backward, 64 channels, 4 heads, one
+# image. Depthwise STT has a matrix for each of its 64 channels and two terms, whatever the heads. (Full attention stops at 32×32 here; further on, your patience would.)
 
 # %%
 layers = {
     "stt-dense": lambda: keras_stt.layers.STT(4),
+    "stt-depthwise": lambda: keras_stt.layers.DepthwiseSTT(),
     "axial-mha": lambda: keras_stt.mixers.AxialAttention(4),
     "mha": lambda: keras_stt.mixers.SelfAttention(4),
 }
-largest = {"stt-dense": 64, "axial-mha": 64, "mha": 32}
+largest = {"stt-dense": 64, "stt-depthwise": 64, "axial-mha": 64, "mha": 32}
 measured = {name: {} for name in layers}
 for side in (8, 16) if FAST else (8, 16, 32, 64):
     steps = {

@@ -67,10 +67,12 @@ def rows(synthesizer):
 
 
 names = ("dense", "random", "factorized_dense", "factorized_random", "dot_product")
-figure, panels = plt.subplots(1, 5, figsize=(9, 2.1))
+names += ("gaussian",)
+figure, panels = plt.subplots(1, 6, figsize=(10, 2.1))
 for axes, name in zip(panels, names):
-    axes.imshow(rows(name)[0, 0], cmap="magma", vmin=0)
+    shown = axes.imshow(rows(name)[0, 0], cmap="magma", vmin=0, vmax=0.3)
     axes.set(title=name, xticks=[], yticks=[])
+figure.colorbar(shown, ax=panels, label="weight", shrink=0.7)
 plt.show()
 
 # %% [markdown]
@@ -82,7 +84,9 @@ plt.show()
 #
 # $$L[i, j] = w[\,i - j + n - 1\,]$$
 #
-# with $2n - 1$ weights per head. Along the diagonals such a matrix is constant.
+# with $2n - 1$ weights per head. Along the diagonals such a matrix is constant. (The built-in
+# `"gaussian"` goes further: $w$ is a parabola, with a center and a width, two weights per head.
+# That is what depthwise STT starts from. Yours may have any shape.)
 #
 # ### Exercise 1: distances ★★
 #
@@ -363,13 +367,21 @@ def enter(name, description, make):
 
 enter("stt-relative", "STT, logits by distance", Relative)
 enter("stt-guided", "STT, distances chosen by the image", Guided)
+# The same idea for every channel: in depthwise STT, in place of the Gaussian.
+MIXERS["depthwise-relative"] = Mixer(
+    "depthwise STT, logits by distance",
+    lambda width, heads: keras_stt.layers.DepthwiseSTT(
+        synthesizer=Relative(), name="mixer"
+    ),
+)
 
 # %%
 settings = ClassifySettings(
     dataset=os.environ.get("DATASET", "scenes"),  # e.g. cifar10, see notebook 3
-    mixers=("none", "stt-random", "stt-relative", "stt-guided", "mha")[
-        slice(3 if FAST else 5)
-    ],
+    mixers=(
+        *("none", "stt-relative", "depthwise-relative"),
+        *("stt-guided", "stt-random", "stt-depthwise", "mha"),
+    )[: 3 if FAST else 7],
     seeds=(0,) if FAST else (0, 1),
     train_images=128 if FAST else 4_000,
     test_images=64 if FAST else 1_000,
@@ -498,10 +510,10 @@ for made, expected in cases:
 print("Right.")
 
 # %%
-for mine in ("stt-relative", "stt-guided"):
+for mine in ("stt-relative", "stt-guided", "depthwise-relative"):
     for theirs in results["mixers"]:
         if theirs != mine and mine in results["mixers"]:
-            print(f"{mine:12} against {theirs:12}: {verdict(results, mine, theirs)}")
+            print(f"{mine:18} against {theirs:18}: {verdict(results, mine, theirs)}")
 
 # %% [markdown]
 # Two seeds and three epochs are a *pilot*, no more. In the executed notebook
