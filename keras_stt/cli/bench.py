@@ -5,9 +5,12 @@ from __future__ import annotations
 import logging
 import os
 import sys
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated, Literal
 
 import keras
+from cyclopts import Parameter
 
 from keras_stt.cli.command import (
     Arguments,
@@ -18,16 +21,39 @@ from keras_stt.cli.command import (
     restart,
 )
 from keras_stt.experiments.bench.settings import BenchSettings
+from keras_stt.experiments.errors import UserError
 from keras_stt.experiments.files import claimed
 
-#: What the command needs in addition to Keras.
-BENCH_PACKAGES = ("filelock", "matplotlib", "PIL", "tabulate", "tqdm")
+#: What the command needs in addition to Keras; pictures need Matplotlib, too.
+BENCH_PACKAGES = ("filelock", "tabulate", "tqdm")
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
+class SuiteOptions:
+    """A benchmark with settings of its own.
+
+    Attributes:
+        suite: Settings that are made for a kind of device. gpu: 14×14 to 256×256
+            positions, 256 channels, 8 heads, batches of 64 where the memory allows it,
+            in bfloat16 and float32, beside the limits of the device. It stops after 8
+            minutes; run it again to go on.
+        dry_run: Show what the suite will measure and the memory that it needs.
+    """
+
+    suite: Literal["gpu"] | None = None
+    dry_run: Annotated[bool, Parameter(negative=(), show_default=False)] = False
+
+    def __post_init__(self) -> None:
+        if self.dry_run and self.suite is None:
+            raise UserError("`dry_run` needs a suite. Received: no --suite")
 
 
 def bench(
     *,
     settings: BenchSettings = BenchSettings(),
     options: RunOptions = RunOptions(),
+    suite: SuiteOptions = SuiteOptions(),
     arguments: Arguments,
 ) -> None:
     """Time single layers.
@@ -38,22 +64,52 @@ def bench(
     """
     check_backend(options.backend, arguments)
     check_installed(compare=BENCH_PACKAGES)
+    if suite.suite and settings != BenchSettings():
+        raise UserError("`suite` has settings of its own. Received: others beside it")
+    if suite.suite and suite.dry_run:
+        print(_plan(suite.suite))
+        return
     _keep_memory(arguments)
     logging.getLogger("tensorflow").setLevel(logging.ERROR)
     from keras_stt.experiments.bench.bench import Bench
+    from keras_stt.experiments.bench.suite import SUITES, run_suite
     from keras_stt.experiments.bench.table import terminal_table
 
-    name = f"bench-{keras.backend.backend()}-{settings.label}"
+    backend, command = keras.backend.backend(), recorded(arguments)
+    if suite.suite:
+        folder = options.output or Path("runs") / f"bench-{suite.suite}-{backend}"
+        with claimed(folder):
+            found = run_suite(SUITES[suite.suite], folder, command, not options.quiet)
+        print("\n\n".join(terminal_table(results) for results in found))
+        print(f"\nFiles: {folder}")
+        return
+    name = f"bench-{backend}-{settings.label}"
     benchmark = Bench(
         settings,
         options.output or Path("runs") / name,
-        command=recorded(arguments),
+        command=command,
         progress=not options.quiet,
     )
     with claimed(benchmark.folder):
         results = benchmark.run()
     print(terminal_table(results))
     print(f"\nFiles: {benchmark.folder}")
+
+
+def _plan(suite: str) -> str:
+    """What a suite will measure, as a table."""
+    from keras_stt.experiments.bench.suite import SUITES, plan
+    from keras_stt.experiments.reports.table import plain_table
+
+    rows = [
+        [
+            *(row["dtype"], row["grid"], row["mixer"]),
+            str(row["batch"] or "left out"),
+            f"{row['gib']:.2f}",
+        ]
+        for row in plan(SUITES[suite])
+    ]
+    return plain_table(("dtype", "grid", "mixer", "batch", "at most (GiB)"), rows)
 
 
 def _keep_memory(arguments: list[str]) -> None:

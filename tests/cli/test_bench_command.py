@@ -101,3 +101,50 @@ def test_bench_restarts_with_memory_that_is_kept(monkeypatch):
     # What the user has chosen stays.
     assert os.environ["MALLOC_ARENA_MAX"] == "7"
     assert int(os.environ["MALLOC_TRIM_THRESHOLD_"]) > 2**32
+
+
+@pytest.mark.usefixtures("kept_memory")
+def test_a_suite_runs_into_the_folder(tmp_path, capsys, monkeypatch):
+    ran = []
+    suite = "keras_stt.experiments.bench.suite"
+
+    def run_suite(settings, folder, command, progress):
+        ran.append((settings.mixers[0], folder, command, progress))
+        return []
+
+    monkeypatch.setattr(f"{suite}.run_suite", run_suite)
+    output = tmp_path / "gpu"
+    assert (
+        cli.main(["bench", "--suite", "gpu", "--output", str(output), "--quiet"]) == 0
+    )
+    command = "keras-stt bench --suite gpu --output DIR --quiet"
+    assert ran == [("stt-dense", output, command, False)]
+    assert f"Files: {output}" in capsys.readouterr().out
+
+
+def test_a_dry_run_lists_what_the_suite_will_do(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert cli.main(["bench", "--suite", "gpu", "--dry-run"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert sum("mha-unfused" in line for line in lines) == 10
+    assert any(
+        line.split() == ["float32", "14x14", "none", "64", "0.19"] for line in lines
+    )
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("options", "named"),
+    [
+        (["--dry-run"], "--dry-run"),
+        (["--suite", "gpu", "--channels", "8"], "--suite"),
+        (["--suite", "tpu"], "--suite"),
+        (["--memory", "0"], "--memory"),
+        (["--profile", "mha", "--mixers", "none"], "--profile"),
+    ],
+)
+def test_options_that_do_not_go_together(options, named, capsys):
+    assert cli.main(["bench", *options]) == 2
+    error = capsys.readouterr().err
+    assert named in error
+    assert error.count("\n") == 1

@@ -7,6 +7,8 @@
     command, backend, versions, device
                     as in the comparisons (`keras_stt.experiments.reports.results`)
     settings        every option, as in `keras_stt.experiments.bench.settings`
+    limits          with `settings.limits`, {"multiply_adds_per_second",
+                    "bytes_per_second"} of a large matrix product and a large copy
     rows            a list with a row for every mixer and grid, and for the floors
 
 and a row has
@@ -29,7 +31,12 @@ and a row has
     failed_forms                {form: first line of its error} of the forms that could
                                 not be compiled or run; the others count. Older files
                                 do not have it
+    profile                     of the row that `settings.profile` names: the largest
+                                items of a training step, [{"name", "ms"}, …], or null
     error                       null, or why it could not be run
+
+A row has a smaller batch than the others where its layer needs more memory than
+`settings.memory`; 0 if it was left out for that.
 
 Ratios of rows of one grid are of the same minutes; rows of two grids are not.
 """
@@ -38,7 +45,9 @@ from __future__ import annotations
 
 import dataclasses
 import gc
+import importlib.util
 import json
+import math
 import sys
 import time
 from pathlib import Path
@@ -48,6 +57,7 @@ import keras
 
 from keras_stt.experiments import files
 from keras_stt.experiments.bench.compiled import check_forms
+from keras_stt.experiments.bench.limits import measure_limits
 from keras_stt.experiments.bench.measure import measure_grid
 from keras_stt.experiments.bench.settings import BenchSettings
 from keras_stt.experiments.files import check_folder
@@ -55,7 +65,7 @@ from keras_stt.experiments.measures.environment import environment
 from keras_stt.experiments.reports.results import SCHEMA
 
 #: What may differ between a benchmark and the one that it resumes.
-_FREE = ("command", "finished", "rows")
+_FREE = ("command", "finished", "limits", "rows")
 
 
 class Bench:
@@ -102,25 +112,38 @@ class Bench:
         files.write_json(folder / "experiment.json", identity)
         path = folder / "results.json"
         if path.exists():
-            self._results["rows"] = files.read_json(path)["rows"]
+            found = files.read_json(path)
+            self._results |= {k: found[k] for k in ("limits", "rows") if k in found}
 
-    def run(self) -> dict[str, Any]:
-        """Measures the grids that are missing, and writes table and figures.
+    def run(self, end: float = math.inf) -> dict[str, Any]:
+        """Measures the grids that are missing, and writes the table and figures.
+
+        Figures need Matplotlib. Where it is missing, the same command draws them later,
+        from `results.json`, in an environment that has it.
+
+        Args:
+            end: No grid is begun that would not be finished by then, as the longest so
+                far tells; in seconds of `time.monotonic`.
 
         Returns:
             The results, as in `results.json`.
         """
-        from keras_stt.experiments.bench.figures import write_figures
         from keras_stt.experiments.bench.table import markdown_table
 
         rows = self._results["rows"]
         done = {tuple(row["grid"]) for row in rows}
         rounds = self.settings.rounds
+        longest = 0.0
+        if self.settings.limits and "limits" not in self._results:
+            self._results["limits"] = measure_limits(self.settings.dtype)
         for number, (grid, batch) in enumerate(rounds, 1):
             if grid not in done:
                 began = time.monotonic()
+                if began + longest > end:
+                    return self._results
                 rows += measure_grid(self.settings, grid, batch, self.progress)
                 self._write()
+                longest = max(longest, time.monotonic() - began)
                 if self.progress:
                     print(
                         f"[{number}/{len(rounds)}] {grid[0]}×{grid[1]}: measured "
@@ -132,9 +155,12 @@ class Bench:
                 gc.collect()
         self._results["finished"] = True
         self._write()
-        write_figures(self._results, self.folder)
         table = markdown_table(self._results)
         files.write_bytes(self.folder / "table.md", table.encode())
+        if importlib.util.find_spec("matplotlib"):
+            from keras_stt.experiments.bench.figures import write_figures
+
+            write_figures(self._results, self.folder)
         return self._results
 
     def _write(self) -> None:

@@ -6,7 +6,81 @@ import math
 
 import keras
 
-from keras_stt.mixers import MIXERS
+from keras_stt.experiments.measures.device import accelerator
+from keras_stt.mixers import MIXERS, Mixer, SelfAttention
+
+
+class _Unfused(SelfAttention):
+    """MultiHeadAttention for which Keras is told not to use flash attention."""
+
+    def build(self, input_shape: tuple[int | None, ...]) -> None:
+        # `None`: Keras decides.
+        enabled = keras.config.is_flash_attention_enabled()
+        keras.config.disable_flash_attention()
+        try:
+            super().build(input_shape)
+        finally:
+            if enabled is not False:
+                keras.config.enable_flash_attention()
+
+
+#: What can be measured, by name.
+CONTENDERS: dict[str, Mixer] = MIXERS | {
+    "mha-unfused": Mixer(
+        "MultiHeadAttention without flash attention",
+        lambda width, heads: _Unfused(heads, name="mixer"),
+    )
+}
+
+#: Tensors as large as its largest that a training step may hold (5, seen on JAX).
+HELD = 6
+#: Tensors of the size of the input that a training step may hold.
+HELD_INPUTS = 16
+
+
+def itemsize(dtype: str) -> int:
+    """Bytes of a number."""
+    return 4 if dtype == "float32" else 2
+
+
+def step_bytes(name: str, shape: tuple[int, ...], num_heads: int, dtype: str) -> int:
+    """What a training step may need at most, as an estimate.
+
+    Args:
+        name: A name in `CONTENDERS`, or of a floor.
+        shape: Shape of the input, `(B, H, W, C)`.
+        num_heads: Number of heads.
+        dtype: What it computes in.
+    """
+    batch, *grid, _ = shape
+    scores = 0
+    # Flash attention, which GPUs have in half precision, stores no scores.
+    if not (name == "mha" and dtype != "float32" and accelerator()):
+        scores = fast_growing_elements(name, (grid[0], grid[1]), num_heads, batch)
+    return itemsize(dtype) * (HELD * scores + HELD_INPUTS * math.prod(shape))
+
+
+def fitting_batch(
+    name: str, shape: tuple[int, ...], num_heads: int, dtype: str, memory: float | None
+) -> int:
+    """The batch of `shape`, halved until a training step fits into the memory.
+
+    Args:
+        name: A name in `CONTENDERS`, or of a floor.
+        shape: Shape of the input, `(B, H, W, C)`.
+        num_heads: Number of heads.
+        dtype: What it computes in.
+        memory: Bytes that there are; None for no limit.
+
+    Returns:
+        The batch; 0 if not even one example fits.
+    """
+    batch, *rest = shape
+    while memory is not None and batch:
+        if step_bytes(name, (batch, *rest), num_heads, dtype) <= memory:
+            break
+        batch //= 2
+    return batch
 
 
 def build_layer(
@@ -15,7 +89,7 @@ def build_layer(
     """Makes a layer and its weights, with seed 0.
 
     Args:
-        name: A name in `keras_stt.mixers.MIXERS`.
+        name: A name in `CONTENDERS`.
         shape: Shape of the input, `(B, H, W, C)`.
         num_heads: Number of heads.
         dtype: What it computes in; its weights are float32.
@@ -24,7 +98,7 @@ def build_layer(
     keras.config.set_dtype_policy(dtype if dtype == "float32" else f"mixed_{dtype}")
     try:
         keras.utils.set_random_seed(0)
-        layer = MIXERS[name].build(shape[-1], num_heads)
+        layer = CONTENDERS[name].build(shape[-1], num_heads)
         layer.build(shape)
     finally:
         keras.config.set_dtype_policy(before)
@@ -37,7 +111,7 @@ def fast_growing_elements(
     """Elements of the largest tensor that grows faster than the image.
 
     Args:
-        name: A name in `keras_stt.mixers.MIXERS`.
+        name: A name in `CONTENDERS`.
         grid: Rows and columns.
         num_heads: Number of heads.
         batch: Number of examples.
@@ -49,6 +123,7 @@ def fast_growing_elements(
     return {
         # The scores: of all pairs of positions, and of the pairs of every line.
         "mha": batch * num_heads * positions**2,
+        "mha-unfused": batch * num_heads * positions**2,
         "mha-axes": batch * num_heads * positions**2,
         "axial-mha": batch * num_heads * positions * longest,
         # A weight for all pairs of positions.

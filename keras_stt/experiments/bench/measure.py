@@ -20,10 +20,14 @@ from keras_stt.experiments.bench.compiled import (
 )
 from keras_stt.experiments.bench.floor import FLOOR, FLOORS, floor_of, noise_tensors
 from keras_stt.experiments.bench.layers import (
-    MIXERS,
+    CONTENDERS,
+    HELD,
     build_layer,
     fast_growing_elements,
+    fitting_batch,
+    itemsize,
 )
+from keras_stt.experiments.bench.profile import largest_items
 from keras_stt.experiments.bench.settings import BenchSettings
 from keras_stt.experiments.bench.trial import available_bytes, try_step
 from keras_stt.experiments.errors import first_line
@@ -39,9 +43,6 @@ KINDS = ("forward", "training")
 
 #: Seconds that a contender has for a turn.
 TURN = 0.02
-
-#: Tensors as large as its largest that a training step may hold (5, seen on JAX).
-_HELD = 6
 
 
 def measure_grid(
@@ -61,10 +62,15 @@ def measure_grid(
     """
     from tqdm import tqdm
 
-    shape = (batch, *grid, settings.channels)
-    tensors = [noise_tensors(settings.dtype, seed)(*shape) for seed in (0, 1)]
     names = dict.fromkeys([FLOOR, *map(floor_of, settings.mixers), *settings.mixers])
-    rows = {name: _row(settings, name, shape) for name in names}
+    rows = {name: _row(settings, name, (batch, *grid)) for name in names}
+    tensors = {
+        size: [
+            noise_tensors(settings.dtype, seed)(size, *grid, settings.channels)
+            for seed in (0, 1)
+        ]
+        for size in {row["batch"] for row in rows.values() if not row["error"]}
+    }
     steps: dict[str, dict[str, Step]] = {kind: {} for kind in KINDS}
     bar = tqdm(
         rows,
@@ -74,8 +80,10 @@ def measure_grid(
         disable=None if progress else True,
     )
     for name in bar:
-        for kind, step in _compiled(settings, rows[name], tensors).items():
-            steps[kind][name] = step
+        row = rows[name]
+        if not row["error"]:
+            for kind, step in _compiled(settings, row, tensors[row["batch"]]).items():
+                steps[kind][name] = step
     for kind in KINDS:
         _time(kind, steps[kind], rows, settings.seconds, progress)
     for name, step in steps["training"].items():
@@ -83,13 +91,20 @@ def measure_grid(
         if name not in FLOORS and rows[name]["error"] is None:
             planned = step.planned_bytes
             rows[name]["peak_bytes"] = planned or peak_step_bytes(step.run, repeats=3)
+    if settings.profile in steps["training"] and grid == settings.profiled_grid:
+        rows[settings.profile]["profile"] = largest_items(
+            steps["training"][settings.profile].run
+        )
     return list(rows.values())
 
 
-def _row(settings: BenchSettings, name: str, shape: tuple[int, ...]) -> Row:
-    """The row of a contender, before anything is measured."""
-    batch, *grid, channels = shape
-    count = (FLOORS | MIXERS)[name].multiply_adds
+def _row(settings: BenchSettings, name: str, size: tuple[int, int, int]) -> Row:
+    """The row of a contender for `(B, H, W)`, before anything is measured."""
+    _, *grid = size
+    channels, heads, dtype = settings.channels, settings.num_heads, settings.dtype
+    shape = (*size, channels)
+    batch = fitting_batch(name, shape, heads, dtype, settings.bytes)
+    count = (FLOORS | CONTENDERS)[name].multiply_adds
     of_kinds = {
         f"{kind}_{what}": None
         for kind in KINDS
@@ -99,13 +114,15 @@ def _row(settings: BenchSettings, name: str, shape: tuple[int, ...]) -> Row:
         "mixer": name,
         "grid": grid,
         "batch": batch,
-        "dtype": settings.dtype,
+        "dtype": dtype,
         **of_kinds,
         "peak_bytes": None,
-        "multiply_adds": count((grid[0], grid[1]), channels, settings.num_heads),
+        "multiply_adds": count((grid[0], grid[1]), channels, heads),
         "parameters": None,
         "failed_forms": {},
-        "error": None,
+        "error": None
+        if batch
+        else f"needs more than the {settings.memory} GiB there are",
     }
 
 
@@ -162,8 +179,7 @@ def _check_memory(
         return
     batch, *grid, _ = shape
     elements = fast_growing_elements(name, (grid[0], grid[1]), num_heads, batch)
-    itemsize = 4 if dtype == "float32" else 2
-    if _HELD * itemsize * elements > available:
+    if HELD * itemsize(dtype) * elements > available:
         try_step(name, shape, num_heads, dtype, available)
 
 

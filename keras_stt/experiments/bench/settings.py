@@ -13,11 +13,11 @@ from cyclopts import Parameter
 
 from keras_stt.arguments import positive_integer, positive_number
 from keras_stt.experiments.bench.compiled import FORMS
+from keras_stt.experiments.bench.layers import CONTENDERS
 from keras_stt.experiments.errors import UserError, user_errors
 from keras_stt.experiments.options import (
     Grids,
     Heads,
-    Mixers,
     check_distinct,
     check_known,
     grid_text,
@@ -40,6 +40,12 @@ class BenchSettings:
         num_heads: Number of heads.
         batches: Examples per step: one number for all grids, or one for each grid.
         dtype: Dtype of the computation. Weights are always float32.
+        memory: GiB that a training step may take, as estimated. A layer that needs more
+            gets a smaller batch, and none if a single example needs more.
+        limits: Measure a large matrix product and a large copy, too, and compare each
+            layer with the time that they leave it at least.
+        profile: Record the largest items of a training step of this mixer, on the
+            second grid if there are several (JAX and PyTorch).
         mixers: Layers to measure; all by default.
         forms: How to compile a layer; of several forms, the fastest counts. TensorFlow
             has graph and xla, JAX has xla, PyTorch has inductor, traced and eager. By
@@ -53,7 +59,15 @@ class BenchSettings:
     num_heads: Heads = 4
     batches: Annotated[tuple[int, ...], Parameter(name="--batch")] = (8,)
     dtype: Dtype = "float32"
-    mixers: Annotated[Mixers, Parameter(show_default=False)] = tuple(MIXERS)
+    memory: float | None = None
+    limits: bool = False
+    profile: Annotated[
+        str | None, Parameter(metavar="MIXER", choices=(*CONTENDERS,))
+    ] = None
+    mixers: Annotated[
+        tuple[str, ...],
+        Parameter(show_default=False, metavar="MIXER...", choices=(*CONTENDERS,)),
+    ] = tuple(MIXERS)
     forms: Annotated[
         tuple[str, ...] | None, Parameter(metavar="FORM...", choices=_FORM_NAMES)
     ] = None
@@ -62,7 +76,9 @@ class BenchSettings:
     def __post_init__(self) -> None:
         check_distinct(self, "grids", "mixers")
         for mixer in self.mixers:
-            check_known("`mixers`", mixer, MIXERS)
+            check_known("`mixers`", mixer, CONTENDERS)
+        if self.profile is not None:
+            check_known("`profile`", self.profile, self.mixers)
         check_known("`dtype`", self.dtype, get_args(Dtype))
         with user_errors():
             for size in itertools.chain.from_iterable(self.grids):
@@ -72,6 +88,8 @@ class BenchSettings:
             positive_integer("channels", self.channels)
             positive_integer("num_heads", self.num_heads)
             positive_number("seconds", self.seconds)
+            if self.memory is not None:
+                positive_number("memory", self.memory)
         if self.channels % self.num_heads:
             raise UserError(
                 "`channels` must be a multiple of `num_heads`. Received: "
@@ -88,6 +106,16 @@ class BenchSettings:
         """Every grid with its batch."""
         batches = self.batches * (len(self.grids) if len(self.batches) == 1 else 1)
         return list(zip(self.grids, batches, strict=True))
+
+    @property
+    def profiled_grid(self) -> tuple[int, int]:
+        """The grid on which a step is profiled."""
+        return self.grids[min(1, len(self.grids) - 1)]
+
+    @property
+    def bytes(self) -> float | None:
+        """What a training step may take; None for no limit."""
+        return None if self.memory is None else self.memory * 2**30
 
     @property
     def label(self) -> str:

@@ -8,16 +8,14 @@ from typing import Any
 import numpy as np
 
 from keras_stt.experiments.bench.floor import DEPTHWISE_FLOOR, FLOORS, floor_of
+from keras_stt.experiments.bench.limits import least_ms
 from keras_stt.experiments.reports.table import pipe_table, plain_table, wrapped
 from keras_stt.experiments.reports.tasks import MISSING
 
 Results = dict[str, Any]
 Row = dict[str, Any]
 
-_HEADINGS = (
-    *("mixer", "forward (ms)", "× floor", "training (ms)", "× floor", "peak (MiB)"),
-    *("multiply-adds (M)", "parameters"),
-)
+_TIMES = {"forward_ms": "forward (ms)", "training_ms": "training (ms)"}
 
 #: What the others are compared with.
 _STT = "stt-dense"
@@ -32,7 +30,7 @@ _NOISY = 0.3
 def terminal_table(results: Results) -> str:
     """The benchmark as aligned plain text: a table per grid, and notes."""
     blocks = [
-        f"{_title(rows)}\n{plain_table(_HEADINGS, _cells(rows))}"
+        f"{_title(rows)}\n{plain_table(_headings(results), _cells(results, rows))}"
         for rows in by_grid(results).values()
     ]
     return "\n\n".join([*blocks, *map(wrapped, notes(results))])
@@ -41,7 +39,7 @@ def terminal_table(results: Results) -> str:
 def markdown_table(results: Results) -> str:
     """The same as Markdown."""
     blocks = [
-        f"**{_title(rows)}**\n\n{pipe_table(_HEADINGS, _cells(rows))}"
+        f"**{_title(rows)}**\n\n{pipe_table(_headings(results), _cells(results, rows))}"
         for rows in by_grid(results).values()
     ]
     return "\n\n".join([*blocks, *notes(results)]) + "\n"
@@ -95,7 +93,7 @@ def notes(results: Results) -> list[str]:
         "products of STT alone, in one program"
         + ("; of stt-depthwise*, those of depthwise STT." if depthwise else ".")
     ]
-    lines += _ratios_to_stt(results) + _rough_numbers(results)
+    lines += _limits(results) + _ratios_to_stt(results) + _rough_numbers(results)
     training, memory = slopes(results, "training_ms"), slopes(results, "peak_bytes")
     if training:
         exponents = "; ".join(
@@ -121,12 +119,39 @@ def _where(row: Row) -> str:
     return f"{row['mixer']} at {_size(row['grid'])}"
 
 
+def _limits(results: Results) -> list[str]:
+    """What the device can do at most, and what a profile shows."""
+    lines = []
+    if limits := results.get("limits"):
+        lines.append(
+            "The limit is the time for the products at the rate of a large matrix "
+            f"product ({limits['multiply_adds_per_second'] / 1e12:.3g} T/s here), or "
+            "for moving input and output once at the bandwidth of a large copy "
+            f"({limits['bytes_per_second'] / 1e9:,.3g} GB/s), whichever is longer; in "
+            "training three times the products, and gradients are moved, too."
+        )
+    if any(
+        len({row["batch"] for row in rows}) > 1 for rows in by_grid(results).values()
+    ):
+        lines.append(
+            "Layers that need more memory have a smaller batch, which is named. Ratios "
+            "are per example."
+        )
+    for row in results["rows"]:
+        if row.get("profile"):
+            items = ", ".join(
+                f"{item['name']} {_number(item['ms'])}" for item in row["profile"]
+            )
+            lines.append(f"Largest items of {_where(row)}, training, in ms: {items}.")
+    return lines
+
+
 def _ratios_to_stt(results: Results) -> list[str]:
     """How long training steps take, as multiples of STT's."""
     lines = []
     for grid, rows in by_grid(results).items():
         times = {
-            row["mixer"]: row["training_ms"]
+            row["mixer"]: row["training_ms"] / row["batch"]
             for row in rows
             if row["training_ms"] and row["mixer"] not in FLOORS
         }
@@ -180,18 +205,30 @@ def _size(grid: Any) -> str:
     return "×".join(map(str, grid))
 
 
-def _cells(rows: list[Row]) -> list[list[str]]:
+def _headings(results: Results) -> list[str]:
+    ratios = ["× floor", "× limit"] if "limits" in results else ["× floor"]
+    times = [heading for time in _TIMES.values() for heading in (time, *ratios)]
+    return ["mixer", *times, "peak (MiB)", "multiply-adds (M)", "parameters"]
+
+
+def _cells(results: Results, rows: list[Row]) -> list[list[str]]:
     floors = {row["mixer"]: row for row in rows if row["mixer"] in FLOORS}
+    limits, channels = results.get("limits"), results["settings"]["channels"]
     cells = []
     for row in rows:
         name = row["mixer"]
         # Older files have no floor of depthwise STT.
         floor = floors.get(name) or floors.get(floor_of(name), {})
-        line = [name]
-        for key in ("forward_ms", "training_ms"):
+        same = row["batch"] == rows[0]["batch"]
+        line = [name if same else f"{name} (batch {row['batch']})"]
+        for key in _TIMES:
             time, least = row[key], floor.get(key)
             line.append(_number(time) if time else MISSING)
-            line.append(f"{time / least:,.2f}" if time and least else MISSING)
+            share = time and least and time / row["batch"] * floor["batch"] / least
+            line.append(f"{share:,.2f}" if share else MISSING)
+            if limits:
+                least = least_ms(row, key.removesuffix("_ms"), channels, limits)
+                line.append(f"{time / least:,.2f}" if time and least else MISSING)
         peak, parameters = row["peak_bytes"], row["parameters"]
         line.append(MISSING if peak is None else _number(peak / 2**20))
         line.append(_number(row["multiply_adds"] / 1e6))

@@ -8,6 +8,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import keras
+
 from keras_stt.experiments.measures.memory import proc_bytes
 
 #: What a training step that may need more memory than there is may take.
@@ -22,6 +24,23 @@ def available_bytes() -> int | None:
         return proc_bytes(_MEMORY, "MemAvailable")
     except (OSError, ValueError):
         return None
+
+
+def device_bytes() -> int | None:
+    """Memory of the accelerator, or available memory; None where nobody can tell."""
+    backend = keras.backend.backend()
+    if backend == "jax":
+        import jax
+
+        stats = jax.local_devices()[0].memory_stats() or {}
+        if limit := stats.get("bytes_limit"):
+            return int(limit)
+    elif backend == "torch":
+        import torch
+
+        if torch.cuda.is_available():
+            return int(torch.cuda.mem_get_info()[1])
+    return available_bytes()
 
 
 def try_step(
@@ -77,8 +96,6 @@ def _mentions_memory(line: str) -> bool:
 def main(task: str) -> None:
     """What the new process does."""
     import resource
-
-    import keras
 
     from keras_stt.experiments.bench.compiled import (
         FORMS,

@@ -34,6 +34,7 @@ COLORS: dict[str, Look] = {
     "depthwise-conv": Look("#552500", "*", (0, (5, 1.5, 1, 1.5))),
     "none": Look("#ADADAD", "p", (0, (1, 1.2))),
     "mha-axes": Look("#111111", "<", (0, (1, 1))),
+    "mha-unfused": Look("#111111", "^", (0, (3, 1, 1, 1, 1, 1))),
     "gmlp": Look("#E0218A", "h", _SPARSE),
     "mlp-mixer": Look("#8A9A00", "8", _SPARSE),
     "external-attention": Look("#00A39B", "d", _SPARSE),

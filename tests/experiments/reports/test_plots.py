@@ -13,6 +13,7 @@ from PIL import Image
 from samples import SAMPLE, partial_results, sample_results
 
 from keras_stt.experiments.bench.floor import FLOORS
+from keras_stt.experiments.bench.layers import CONTENDERS
 from keras_stt.experiments.compare.settings import DEFAULT_MIXERS
 from keras_stt.experiments.reports import plots
 from keras_stt.experiments.reports.looks import COLORS, looks
@@ -244,7 +245,7 @@ def test_trade_off_places_every_mixer():
 
 
 def test_every_mixer_has_a_look_of_its_own():
-    assert set(COLORS) == {*FLOORS, *MIXERS}
+    assert set(COLORS) == {*FLOORS, *CONTENDERS}
     assert len({(look.color, look.line) for look in COLORS.values()}) == len(COLORS)
     # Others are drawn with their edge alone, which figures draw in white.
     assert all(MarkerStyle(look.marker).is_filled() for look in COLORS.values())
