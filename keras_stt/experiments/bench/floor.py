@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-import numpy as np
+import keras
 from keras import ops
 
 from keras_stt.experiments.bench.compiled import Program
@@ -152,12 +152,11 @@ FLOORS = {
 
 
 def noise_tensors(dtype: str, seed: int = 0) -> Callable[..., Tensor]:
-    """A function from a shape to a tensor of noise."""
-    rng = np.random.default_rng(seed)
+    """A function from a shape to a tensor of noise, drawn on the device."""
+    generator = keras.random.SeedGenerator(seed)
 
     def tensor(*shape: int) -> Tensor:
-        values = rng.standard_normal(shape, dtype=np.float32)
-        return ops.cast(ops.convert_to_tensor(values), dtype)
+        return keras.random.normal(shape, dtype=dtype, seed=generator)
 
     return tensor
 
