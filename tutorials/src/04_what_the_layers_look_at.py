@@ -305,19 +305,21 @@ figure, panels = plt.subplots(1, 2, figsize=(7, 2.8), sharey=True)
 for axes, each in zip(panels, attention_maps(depthwise, test_images[:1])):
     score = each.scores[0][0]  # the rows' matrices, (128, 8, 8)
     own = score[:, distances == 0].mean(axis=1)
-    for third, name in zip(np.array_split(np.argsort(own), 3), ("wide", "", "narrow")):
+    names = (("wide", 5), ("next door", 1), ("itself", 0))
+    for third, (name, at) in zip(np.array_split(np.argsort(own), 3), names):
         means = [score[third][:, distances == d].mean() for d in range(8)]
         axes.plot(means, "o-", color=plots.COLORS["stt-depthwise"].color)
-        axes.annotate(name, (0, means[0]), xytext=(6, 0), textcoords="offset points")
+        axes.annotate(name, (at, means[at]), (7, 4), textcoords="offset points")
     axes.axhline(1 / 8, color="#69707A", linestyle=":", linewidth=1)
     axes.set(title=each.name, xlabel="distance along the rows (cells)")
 panels[0].set_ylabel("mean weight of a third")
 plt.show()
 
 # %% [markdown]
-# Some channels keep to themselves, some average over the whole grid, and a channel may *subtract*
-# one of its two terms from the other, as an edge detector does: the maps are positive, the sign
-# stands outside. That start is worth ten points on photographs (notebook 3).
+# Some matrices keep a position to itself, some look next door, some average over the whole grid.
+# And a channel may *subtract* one of its two terms from the other, as an edge detector does: the
+# maps are positive, the sign stands outside. On photographs this is worth ten points over full
+# attention (notebook 3).
 #
 # ## What Dense adds
 #
