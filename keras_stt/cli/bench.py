@@ -34,10 +34,10 @@ class SuiteOptions:
     """A benchmark with settings of its own.
 
     Attributes:
-        suite: Settings that are made for a kind of device. gpu: 14×14 to 256×256
+        suite: Predefined settings for a kind of device. gpu: 14×14 to 256×256
             positions, 256 channels, 8 heads, batches of 64 where the memory allows it,
-            in bfloat16 and float32, beside the limits of the device. It stops after 8
-            minutes; run it again to go on.
+            in bfloat16 and float32, compared with the limits of the device. It stops
+            after 8 minutes; run the command again to resume.
         dry_run: Show what the suite will measure and the memory that it needs.
     """
 

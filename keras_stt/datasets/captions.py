@@ -1,8 +1,8 @@
 """Captions of scenes: five sentences for each, and the judge of any sentence.
 
 The grammar: a noun phrase is size, colour and shape ("small red circle"); `{a}` is the
-object on the left, or above, and `{b}` the other. Which of both directions a caption
-speaks of is the scene's: the one in which the objects are further apart.
+object on the left, or above, and `{b}` the other. All captions of a scene use the same
+direction: the one in which the objects are further apart.
 """
 
 import re

@@ -87,10 +87,10 @@ def read_json(path: str | os.PathLike[str]) -> Any:
 
 @contextlib.contextmanager
 def claimed(folder: Path) -> Iterator[None]:
-    """Keeps a folder, which must exist, to this process.
+    """Reserves a folder, which must exist, for this process.
 
     Raises:
-        ValueError: If another process has it.
+        ValueError: If another process uses it.
     """
     from filelock import FileLock, Timeout
 

@@ -29,19 +29,19 @@ def attention_figure(
 ) -> Figure:
     """Draws what a position attends to: a row per layer, a column per head.
 
-    Bright is much; each panel has a scale of its own, whose upper end stands below it
-    as a multiple of an even share. The first column is the image with the position.
-    Of layers with more than `max_heads` heads, as `DepthwiseSTT` is with one per term
-    and channel, evenly spaced heads are drawn.
+    Bright means much attention. Each panel has its own scale; the number below it is
+    the upper end, as a multiple of an even share. The first column shows the image with
+    the position. For layers with more than `max_heads` heads, such as `DepthwiseSTT`
+    with one per term and channel, evenly spaced heads are drawn.
 
     Args:
         image: `(height, width, channels)`: uint8, or floats in [0, 1].
         maps: What `attention_maps` returned, for layers that read a grid of two modes;
-            or several of these by the name of a model, to look at them side by side.
+            or a dict of these by model name, to show several models together.
         position: Row and column in the grid; in a cross-attention, the index in the
             text.
         example: Index of the image among those of the maps.
-        max_heads: Number of heads to draw of a layer, at most. Defaults to 8.
+        max_heads: Largest number of heads to draw per layer. Defaults to 8.
 
     Returns:
         A `matplotlib.figure.Figure`.

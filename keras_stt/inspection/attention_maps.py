@@ -34,11 +34,11 @@ class AttentionMaps:
     """The attention weights of one layer for a batch of images.
 
     Attributes:
-        name: The layer, by the names on the way to it: `"block_0/mixer"`.
+        name: Path of the layer in the model, such as `"block_0/mixer"`.
         grid: Sizes of the grid `(n_1, …, n_M)` that is attended to.
         scores: The weights as the layer returns them: a tuple with an array per mode
             (`STT`, `STTCrossAttention`, `AxialAttention`), or one array.
-        axes: For `STT` and `AxialAttention`, the modes that `scores` are of, from 0.
+        axes: For `STT` and `AxialAttention`, the modes of the `scores`, from 0.
     """
 
     name: str
@@ -47,11 +47,11 @@ class AttentionMaps:
     axes: tuple[int, ...] | None = None
 
     def heat_map(self, position: int | tuple[int, ...]) -> Array:
-        """What a position attends to: a share for each position of the grid.
+        """Returns what a position attends to: a share for each position of the grid.
 
-        For `STT` the outer product of the modes' rows (before a mask); for
-        `MultiHeadAttention` its row; for `AxialAttention` the product of the matrices
-        of the fibres on the way, without the residual between.
+        For `STT`, this is the outer product of the modes' rows (before a mask); for
+        `MultiHeadAttention`, the position's row; for `AxialAttention`, the product of
+        the matrices along the way, without the residual connections in between.
 
         Args:
             position: Index in `query_grid`: one integer per mode; in a cross-attention,
@@ -109,18 +109,18 @@ class AttentionMaps:
 
 @export
 def attention_maps(model: keras.layers.Layer, inputs: Any) -> list[AttentionMaps]:
-    """The attention weights of all layers of a model, for inputs to it.
+    """Returns the attention weights of all attention layers of a model.
 
     Finds every layer that can return its weights: `STT`, `STTCrossAttention`, and the
     layers around `MultiHeadAttention`, as well as `keras.layers.MultiHeadAttention`
-    itself; in a classifier, a captioner, or any model of one's own. The model runs
-    once, without compilation. A warning names the attention layers that are left out,
-    since the form of their weights is not known here.
+    itself. The model may be a classifier, a captioner, or any model of your own. It
+    runs once, without compilation. A warning lists the attention layers that are left
+    out because the form of their weights is unknown.
 
     Args:
         model: A model, or a layer.
-        inputs: What it is called with: for `image_classifier` images, `(B, height,
-            width, channels)`; for an `ImageCaptioner` `{"image": …, "tokens": …}`.
+        inputs: Inputs of the model: for an `image_classifier`, images `(B, height,
+            width, channels)`; for an `ImageCaptioner`, `{"image": …, "tokens": …}`.
 
     Returns:
         The maps in the order in which the layers were called.

@@ -20,7 +20,7 @@ class CrossAttention(ContextReader, KerasAttention):
     """Cross-attention to a grid: `keras.layers.MultiHeadAttention`, flattened.
 
     Each position of the text compares its query with the keys of all `N = Π n_m`
-    positions of the grid. The reference for `STTCrossAttention`.
+    positions of the grid. This is the baseline for `STTCrossAttention`.
 
     Args:
         num_heads: Number of heads.

@@ -27,14 +27,14 @@ _SYNTHESIS_SCALE = 0.1
 class DepthwiseSTT(SynthesizedAttention):
     """Depthwise attention along modes: a signed sum of synthesised transformations.
 
-    `X` has shape `(B, n_1, …, n_M, C)`, channels last. Every channel `c` has attention
-    matrices of its own, in `K` terms, and none is mixed with another channel:
+    `X` has shape `(B, n_1, …, n_M, C)`, channels last. Every channel `c` has its own
+    attention matrices, one set for each of `K` terms, and channels are never mixed:
 
     `Y_c = Σ_k a_kc · (X_c ×_1 A_1kc … ×_M A_Mkc) + b_c · X_c + bias_c`
 
-    Each `A` is a softmax, so the weights stay attention weights, and the sign stands
-    outside, in the amplitudes `a`: a sum of terms can subtract, as an edge detector
-    does, where one softmax can only average. `STT` is to this layer what
+    Each `A` is a softmax, so its entries are still attention weights; signs come only
+    from the amplitudes `a`. A sum of such terms can subtract, as an edge detector does,
+    whereas a single softmax can only average. `STT` is to this layer what
     `keras.layers.SeparableConv2D` is to `keras.layers.DepthwiseConv2D`: use it in a
     block with an MLP, `STTBlock(DepthwiseSTT())`, which mixes the channels.
 
@@ -44,22 +44,22 @@ class DepthwiseSTT(SynthesizedAttention):
         num_terms: Number of terms `K`. Defaults to 2.
         synthesizer: Where the logits come from, as in `STT`, with a head for every term
             and channel. Defaults to `"gaussian"`, which works at any size.
-        attention_axes: The axes that are transformed: an integer or several, which may
-            be negative. Defaults to `None`: all axes but batch and channels.
+        attention_axes: The axes to transform: one integer or several, which may be
+            negative. Defaults to `None`: all axes except batch and channels.
         causal_axes: The attention axes along which `use_causal_mask` acts, as in `STT`.
             Defaults to `None`: all of them.
-        dropout: Dropout rate of the attention weights of each mode. Every example then
-            has weights of its own while training. Defaults to 0.0.
+        dropout: Dropout rate of the attention weights of each mode. During training,
+            every example then has its own weights. Defaults to 0.0.
         use_bias: Whether there is a bias. Defaults to `True`.
-        amplitude: `"learned"`, or `"synthesized"`: the amplitudes `a` of an image are
-            the learned ones plus a linear map of its mean over the positions, `m`:
-            `a_kc + 0.1·(W m)_kc`, with `W` starting at 0. Each term is then a
-            transformation to choose from, and the image chooses; and what a position
-            holds is multiplied with what the image holds, which comparisons need.
-            Defaults to `"learned"`.
-        bounded: Whether `Σ_k |a_kc| + |b_c|` is kept at 1 or below, by division. Then
-            no output changes by more than the largest change of the inputs (dropout,
-            gate and synthesised amplitudes aside). Defaults to `False`.
+        amplitude: `"learned"` or `"synthesized"`. Synthesised amplitudes are the
+            learned ones plus a linear map of `m`, the mean of the image over the
+            positions: `a_kc + 0.1·(W m)_kc`, where `W` starts at 0. Each image can then
+            choose among the terms, and the features of a position are multiplied by
+            those of the whole image, as comparing positions requires. Defaults to
+            `"learned"`.
+        bounded: Whether to divide the amplitudes so that `Σ_k |a_kc| + |b_c|` is at
+            most 1. No output then changes by more than the largest change of the inputs
+            (dropout, gate and synthesised amplitudes aside). Defaults to `False`.
         gate: Optional activation `g`: the output is multiplied by `g(X W_g)`, which
             mixes the channels. Defaults to `None`.
         amplitude_initializer: Initializer of the learned amplitudes, `(C, K)`. Defaults
@@ -97,7 +97,7 @@ class DepthwiseSTT(SynthesizedAttention):
             those of the first channel.
 
     Raises:
-        ValueError: For arguments, shapes or masks that do not fit.
+        ValueError: If an argument, a shape or a mask is invalid.
 
     Example:
 
@@ -109,8 +109,8 @@ class DepthwiseSTT(SynthesizedAttention):
 
     Reference:
         - [arXiv 2201.01410](https://arxiv.org/abs/2201.01410) (Synthesizing Tensor
-          Transformations): mode transformations that are synthesised. One matrix per
-          channel, the signs, and the missing projections are this project's.
+          Transformations): synthesised mode transformations. A matrix per channel, the
+          signs, and leaving out the projections are this project's own choices.
         - Cordonnier et al., [arXiv 1911.03584](https://arxiv.org/abs/1911.03584):
           attention that can express a convolution.
     """

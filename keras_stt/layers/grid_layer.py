@@ -15,7 +15,7 @@ from keras_stt.typing import Shape, Tensor
 
 @export
 class GridLayer(Composite):
-    """A layer on a grid that computes with the channels last, whatever it is given.
+    """Base of layers on a grid: computes channels last, whatever the input's format.
 
     Args:
         data_format: `"channels_last"`, `(B, n_1, …, n_M, C)`, or `"channels_first"`,

@@ -19,8 +19,8 @@ from keras_stt.typing import Shape, Tensor
 class PositionEmbedding(GridLayer):
     """Adds a learned vector to each position of a grid: `Y = X + E`.
 
-    `E` starts as sines and cosines of the coordinates, `sinusoids(E.shape)`, so that
-    near positions start alike and every offset can be told from a dot product.
+    `E` starts as sines and cosines of the coordinates, `sinusoids(E.shape)`: nearby
+    positions start out similar, and dot products reveal the offset between positions.
 
     Args:
         initializer: Initializer of `E`. Defaults to `None`: the sinusoids.
@@ -38,8 +38,8 @@ class PositionEmbedding(GridLayer):
         - Vaswani et al., Attention Is All You Need,
           [arXiv 1706.03762](https://arxiv.org/abs/1706.03762), section 3.5, for the
           sinusoids; one axis after the other as in Beyer et al., Better plain ViT
-          baselines, [arXiv 2205.01580](https://arxiv.org/abs/2205.01580). That they are
-          learned from there, and their wavelengths, are this project's choice.
+          baselines, [arXiv 2205.01580](https://arxiv.org/abs/2205.01580). The
+          wavelengths, and training the embedding from there, are this project's choice.
     """
 
     def __init__(
@@ -80,9 +80,9 @@ class PositionEmbedding(GridLayer):
 def sinusoids(shape: Shape) -> npt.NDArray[np.float64]:
     """Sines and cosines of the coordinates of a grid.
 
-    The channels take turns: channel `c` belongs to mode `m = c mod M`, and along that
-    mode, alternating, to a sine or a cosine of the coordinate. From one pair of them to
-    the next, wavelengths grow geometrically from 4 to `4·n_m` positions.
+    The modes take turns: channel `c` belongs to mode `m = c mod M`. Along a mode, its
+    channels are alternately a sine and a cosine of the coordinate. From one such pair
+    to the next, wavelengths grow geometrically from 4 to `4·n_m` positions.
 
     Args:
         shape: `(n_1, …, n_M, C)`.

@@ -37,9 +37,9 @@ class STT(SynthesizedAttention):
     Cost: `N·C·h·d + N·h·d·C_out + N·h·d·Σ n_m` multiply-adds and the synthesis, against
     `4·N·C² + 2·N²·C` for `keras.layers.MultiHeadAttention`.
 
-    Weights are shared along the modes: `A_1` is the same for all columns of an image.
-    So a mode that is not in `attention_axes` stays as it is, but the synthesizers
-    still average over it.
+    The weights of a mode are shared across the other modes: all columns of an image
+    use the same `A_1`. A mode that is not in `attention_axes` is not transformed, but
+    the synthesizers still average over it.
 
     Args:
         num_heads: Number of heads `h`.
@@ -47,14 +47,14 @@ class STT(SynthesizedAttention):
         synthesizer: Where the logits come from: `"dense"` (the basic STT), `"random"`,
             `"factorized_dense"`, `"factorized_random"`, `"gaussian"`,
             `"dot_product"`, a `keras_stt.synthesizers.Synthesizer`, or its config dict.
-            An instance is a template: each mode of each layer gets a copy of its own,
+            An instance serves as a template: each mode of each layer gets its own copy,
             with the layer's dtype policy. Defaults to `"dense"`.
-        attention_axes: The axes that are transformed: an integer or several, which may
-            be negative. Defaults to `None`: all axes but batch and channels.
-        causal_axes: The attention axes along which `use_causal_mask` acts, an integer
-            or several. Defaults to `None`: all of them. Along an axis it needs weights
-            that do not depend on the input for all *other* attention axes, which would
-            carry the future.
+        attention_axes: The axes to transform: one integer or several, which may be
+            negative. Defaults to `None`: all axes except batch and channels.
+        causal_axes: The attention axes along which `use_causal_mask` acts: one integer
+            or several. Defaults to `None`: all attention axes. For an axis to be
+            causal, the weights of all *other* attention axes must not depend on the
+            input, since they would leak the future.
         dropout: Dropout rate of the attention weights of each mode: with `M` modes, a
             position is kept with probability `(1 - dropout)^M`. Defaults to 0.0.
         use_bias: Whether value and output projection have biases. Defaults to `True`.
@@ -66,31 +66,32 @@ class STT(SynthesizedAttention):
         bias_initializer: Initializer of the biases. Defaults to `"zeros"`.
         kernel_regularizer: Regularizer of the kernels.
         bias_regularizer: Regularizer of the biases.
-        activity_regularizer: Regularizer of the activity of value and output
-            projection.
+        activity_regularizer: Regularizer of the activity of the value and output
+            projections.
         kernel_constraint: Constraint on the kernels.
         bias_constraint: Constraint on the biases.
-        mimetic: Whether the two projections start with a product close to a negative
-            identity, as trained attention has it: `W_V` orthogonal, and `W_O` at
-            `0.4·(noise - W_V^T)`, the noise from `kernel_initializer`. The layer then
-            starts as a filter that subtracts the neighbourhood, where two random
-            projections blur: worth five points on CIFAR-10 (`docs/results/depthwise`).
-            The output must have as many features as the input. Defaults to `False`.
+        mimetic: Whether to initialise the two projections so that their product is
+            close to a negative identity, as in trained attention: `W_V` is orthogonal
+            and `W_O = 0.4·(noise - W_V^T)`, with noise from `kernel_initializer`. The
+            layer then starts as a filter that subtracts the neighbourhood, whereas two
+            random projections would only blur. This is worth five points on CIFAR-10
+            (`docs/results/depthwise`). The output must have as many features as the
+            input. Defaults to `False`.
         seed: Seed of the dropout.
         data_format: `"channels_last"` or `"channels_first"`, `(B, C, n_1, …, n_M)`.
             Defaults to `None`: channels last, whatever Keras's global setting. Masks
-            have no channels, and axes are those of the input as it is.
+            have no channel axis; axis numbers refer to the input as it is passed in.
         **kwargs: `name`, `trainable`, `dtype` of `keras.layers.Layer`.
 
     Call arguments:
         inputs: Tensor of shape `(B, n_1, …, n_M, C)`: rank 3 (text), 4 (images), 5
             (video, volumes). The batch may be empty.
         mask: Boolean tensor of shape `(B, n_1, …, n_M)` (or with sizes 1, which
-            broadcast), `True` for the positions that may be attended to. Of any form,
-            and exact: what a masked position holds changes no output. (Where all
-            valid positions together weigh less than the smallest float32, 1e-38, the
-            layer attends to nothing.) An implicit Keras mask is used where none is
-            given; either is passed on.
+            broadcast), `True` for the positions that may be attended to. Any pattern is
+            allowed, and masking is exact: the content of a masked position never
+            affects the output. (Where all valid positions together weigh less than the
+            smallest float32, 1e-38, the layer attends to nothing.) If no mask is given,
+            the implicit Keras mask is used; either is passed on.
         use_causal_mask: Whether position `i` attends to positions `≤ i` only, along
             each of the `causal_axes`. Defaults to `False`.
         return_attention_scores: Whether to return the weights too. Defaults to `False`.
@@ -105,7 +106,7 @@ class STT(SynthesizedAttention):
             times the mask, renormalised.
 
     Raises:
-        ValueError: For arguments, shapes or masks that do not fit.
+        ValueError: If an argument, a shape or a mask is invalid.
 
     Example:
 
@@ -115,7 +116,7 @@ class STT(SynthesizedAttention):
     >>> [tuple(tensor.shape) for tensor in (output, rows, columns)]
     [(2, 8, 6, 16), (2, 4, 8, 8), (2, 4, 6, 6)]
 
-    A mask per shape of input, `True` for the positions that may be attended to:
+    Masks for text, images and video, `True` for the positions that may be attended to:
 
     >>> text = np.random.rand(2, 7, 16)
     >>> lengths = np.array([7, 4])
@@ -133,9 +134,9 @@ class STT(SynthesizedAttention):
     Reference:
         - [arXiv 2201.01410](https://arxiv.org/abs/2201.01410) (Synthesizing Tensor
           Transformations): the idea. The equations are this project's reading of its
-          abstract, built from
+          abstract; they combine the synthesizers of Tay et al. with mode products.
         - Tay et al., Synthesizer,
-          [arXiv 2005.00743](https://arxiv.org/abs/2005.00743), and mode products.
+          [arXiv 2005.00743](https://arxiv.org/abs/2005.00743).
         - Trockman and Kolter, Mimetic initialization of self-attention layers,
           [arXiv 2305.09828](https://arxiv.org/abs/2305.09828).
     """
@@ -201,7 +202,7 @@ class STT(SynthesizedAttention):
         if self.mimetic:
             if features != channels:
                 raise ValueError(
-                    "`mimetic=True` needs as many features of the output as the input "
+                    "`mimetic=True` needs an output with as many features as the input "
                     f"has channels. Received: {features} features, {channels} channels"
                 )
             starts = _mimetic(self.kernel_initializer)

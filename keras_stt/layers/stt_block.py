@@ -33,17 +33,17 @@ class STTBlock(GridLayer):
     """A pre-norm residual block whose token mixer is any layer, STT by default.
 
     `X' = X + mixer(norm(X))`, `Y = X' + MLP(norm(X'))` with
-    `MLP(x) = W_2 gelu(W_1 x + b_1) + b_2`: only the mixer differs between the models of
-    a comparison. With a cross-attention, the block of a decoder: between the two,
-    `X'' = X' + cross_attention(norm(X'), context)`.
+    `MLP(x) = W_2 gelu(W_1 x + b_1) + b_2`. In a comparison, models differ in the mixer
+    only. With a cross-attention, this is the block of a decoder, with
+    `X'' = X' + cross_attention(norm(X'), context)` between the two steps.
 
     Args:
-        mixer: A layer that keeps the shape of its input, and that no other block has
-            (or the config dict of one, from which each block makes its own).
-            Its attribute `call_options` names the call arguments of the block that it
-            takes. Defaults to `None`: `STT(num_heads=4)`.
-        mlp_ratio: Size of the MLP's hidden layer, in channels of the input. Defaults
-            to 4.
+        mixer: A layer that keeps the shape of its input and is not part of any other
+            block, or the config dict of such a layer, from which each block makes its
+            own. The layer's attribute `call_options` lists the call arguments of the
+            block that it accepts. Defaults to `None`: `STT(num_heads=4)`.
+        mlp_ratio: Size of the MLP's hidden layer, as a multiple of the number of
+            channels. Defaults to 4.
         dropout: Dropout rate after the mixer, the cross-attention and the MLP.
             Defaults to 0.0.
         stochastic_depth: Probability that an example skips the mixer (and,
@@ -53,30 +53,32 @@ class STTBlock(GridLayer):
         epsilon: Epsilon of the layer normalisations. Defaults to 1e-6.
         seed: Seed of dropout and stochastic depth.
         cross_attention: A layer that is called with the input and `context` and keeps
-            the shape of the input. Defaults to `None`: there is none.
-        layer_scale: Where given, what mixer, cross-attention and MLP add to the input
-            is multiplied by a learned factor per channel that starts at this number
-            (1e-4, say): the block starts close to the identity, as deep models, and
-            blocks in trained models, want it. Defaults to `None`: there is no factor.
+            the shape of the input. Defaults to `None`: no cross-attention.
+        layer_scale: Initial value, such as 1e-4, of a learned factor per channel. The
+            outputs of mixer, cross-attention and MLP are multiplied by it before they
+            are added. The block then starts close to the identity, which helps in deep
+            models and in blocks inserted into trained models. Defaults to `None`: no
+            such factor.
         data_format: `"channels_last"` or `"channels_first"`, of the input. The mixer
             gets channels last in either case. Defaults to `None`: channels last,
             whatever Keras's global setting.
-        **kwargs: `name`, `trainable`, `dtype` of `keras.layers.Layer`. Where `dtype` is
-            given, a mixer that was made without one has it too.
+        **kwargs: `name`, `trainable`, `dtype` of `keras.layers.Layer`. If `dtype` is
+            given, it also applies to a mixer that was made without one.
 
     Call arguments:
         inputs: Tensor of shape `(B, n_1, …, n_M, C)`.
-        context: What the cross-attention reads. Needed if there is one, and only then.
-        mask: Optional boolean tensor of shape `(B, n_1, …, n_M)` for the mixer; an
-            error with a mixer of positions that takes none. An implicit Keras mask of
-            the input is used where none is given.
-        inputs_mask: Where there is a context, Keras passes the implicit mask of the
-            input under this name.
+        context: The tensor that the cross-attention reads. Required with a
+            cross-attention, and not allowed without one.
+        mask: Optional boolean tensor of shape `(B, n_1, …, n_M)` for the mixer. It is
+            an error if the mixer mixes positions but takes no mask. If none is given,
+            the implicit Keras mask of the input is used.
+        inputs_mask: If there is a context, Keras passes the implicit mask of the input
+            under this name.
         context_mask: Optional mask for the cross-attention; by default the implicit
             Keras mask of the context.
         use_causal_mask: For the mixer. Defaults to `False`.
-        return_attention_scores: Whether to return the mixer's scores too, in its own
-            form. Defaults to `False`.
+        return_attention_scores: Whether to also return the mixer's scores, in the form
+            that the mixer returns. Defaults to `False`.
         training: Whether dropout and stochastic depth are active.
 
     Returns:
@@ -127,8 +129,8 @@ class STTBlock(GridLayer):
             )
         if getattr(mixer, "data_format", "channels_last") != "channels_last":
             raise ValueError(
-                "`mixer` must take channels last, which a block passes to it whatever "
-                "its own `data_format`. "
+                "`mixer` must take channels last: that is what a block passes to its "
+                "mixer, whatever its own `data_format`. "
                 f"Received: mixer={mixer!r} with data_format={mixer.data_format}"
             )
         if kwargs.get("dtype") is not None:
@@ -347,7 +349,7 @@ class STTBlock(GridLayer):
             del given["mask"]
         elif missing:
             raise ValueError(
-                f"`{missing[0]}` needs a {name} that names it in `call_options`, as "
+                f"`{missing[0]}` needs a {name} that lists it in `call_options`, as "
                 "STT and SelfAttention do: leave it out, or choose another. (A mask "
                 "may come with the inputs, from `Embedding` or `Masking`.) "
                 f"Received: {missing[0]} for {type(part).__name__}"

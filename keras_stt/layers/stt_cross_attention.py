@@ -30,8 +30,8 @@ class STTCrossAttention(ContextReader):
        the other;
     4. output: `O = Y W_O + b_O`, `(B, T, C)`.
 
-    The grid is not flattened and no query meets a key: the outer product of the
-    weights `A_1[t] ∘ ⋯ ∘ A_M[t]` is the heat map of position `t`.
+    The grid is not flattened, and no query is compared with a key. The outer product of
+    the weights, `A_1[t] ∘ ⋯ ∘ A_M[t]`, is the heat map of position `t`.
 
     Args:
         num_heads: Number of heads `h`.
@@ -45,8 +45,9 @@ class STTCrossAttention(ContextReader):
         inputs: Tensor of shape `(B, T, C)`: the text.
         context: Tensor of shape `(B, n_1, …, n_M, C')`: the grid, of known sizes.
         context_mask: Optional boolean tensor of shape `(B, n_1, …, n_M)`, `True` for
-            the positions that may be read: of any form, and exact, as in `STT`. An
-            implicit Keras mask of the context is used where none is given.
+            the positions that may be read. Any pattern is allowed, and masking is
+            exact, as in `STT`. If no mask is given, the implicit Keras mask of the
+            context is used.
         inputs_mask: Optional boolean tensor of shape `(B, T)` of the text, whose
             masked positions are set to 0. Keras passes the implicit mask here.
         return_attention_scores: Whether to return the weights too. Defaults to `False`.
@@ -57,8 +58,8 @@ class STTCrossAttention(ContextReader):
             of shape `(B, num_heads, T, n_m)` per mode.
 
     Reference:
-        This project's own; the hidden layer is that of the Dense Synthesizer of Tay et
-        al., [arXiv 2005.00743](https://arxiv.org/abs/2005.00743).
+        This layer is the project's own. Its hidden layer is that of the Dense
+        Synthesizer of Tay et al., [arXiv 2005.00743](https://arxiv.org/abs/2005.00743).
     """
 
     def __init__(

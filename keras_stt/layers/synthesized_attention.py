@@ -114,9 +114,9 @@ class SynthesizedAttention(GridLayer):
     def _set_weight_options(
         self, name: str, initializer: Any, regularizer: Any, constraint: Any
     ) -> None:
-        """What the constructor says of a kind of weight, such as `"kernel"`.
+        """Stores the constructor's options for a kind of weight, such as `"kernel"`.
 
-        As in Keras's layers, attributes such as `kernel_initializer` hold it.
+        As in Keras's layers, attributes such as `kernel_initializer` hold them.
         """
         values = (initializer, regularizer, constraint)
         for kind, value in zip(_SERIALIZE, values, strict=True):

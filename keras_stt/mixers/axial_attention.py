@@ -19,9 +19,9 @@ class AxialAttention(KerasAttention):
     """Self-attention along each axis of a grid, one after the other.
 
     One `keras.layers.MultiHeadAttention` per mode, in which each fibre of the grid (a
-    row, a column) is a sequence of its own; each but the last adds to its input. It
-    costs `4·M·N·C² + 2·N·C·Σ n_m` multiply-adds for `M` modes. Here to be compared with
-    `STT`: the fair peer on cost.
+    row, a column) is a sequence of its own. All but the last add their input to their
+    output. It costs `4·M·N·C² + 2·N·C·Σ n_m` multiply-adds for `M` modes. This is the
+    baseline for `STT` at comparable cost.
 
     Args:
         num_heads: Number of heads.

@@ -25,8 +25,8 @@ class GridAttention(KerasAttention):
     keys and values of shape `(B, H, W, num_heads, d)`.
 
     It costs `4·N·C² + 2·N²·C` multiply-adds. This is how Keras documents attention over
-    several axes; on it, Keras does not use the fused attention of the backends, which
-    takes sequences only.
+    several axes. In this form, Keras does not use the fused attention of the backends,
+    which accepts sequences only.
 
     Args:
         num_heads: Number of heads.

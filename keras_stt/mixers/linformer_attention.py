@@ -29,8 +29,8 @@ class LinformerAttention(GridMixer):
 
     Args:
         num_heads: Number of heads.
-        projected: The most positions that keys and values are projected to: `k` is the
-            smaller of `projected` and `N`. Defaults to 64.
+        projected: Largest number of positions that keys and values are projected to:
+            `k` is the smaller of `projected` and `N`. Defaults to 64.
         **kwargs: `name`, `trainable`, `dtype` of `keras.layers.Layer`.
 
     Call arguments:

@@ -18,8 +18,8 @@ from keras_stt.typing import Shape, Tensor
 class LocalGlobal(GridMixer):
     """A small depthwise convolution, and the mean of the whole grid.
 
-    `Y_c = X_c * k_c + bias_c + s_c · mean(X_c)`: whatever it reaches, a mixer for both
-    local and global structure must beat.
+    `Y_c = X_c * k_c + bias_c + s_c · mean(X_c)`. This is the baseline that any mixer
+    for both local and global structure must beat.
 
     Args:
         kernel_size: Size of the convolution's kernel. Defaults to 3.

@@ -21,7 +21,7 @@ class SelfAttention(KerasAttention):
 
     The `N = Π n_m` positions become one sequence, which lets Keras use its fused
     attention where the backend has one; the grid is restored afterwards. It costs
-    `4·N·C² + 2·N²·C` multiply-adds. Here to be compared with `STT`.
+    `4·N·C² + 2·N²·C` multiply-adds. This is the baseline for `STT`.
 
     Args:
         num_heads: Number of heads.

@@ -18,8 +18,8 @@ class Shift(GridMixer):
 
     `Y[i, j, c] = X[i + Δ_c, j + Δ'_c, c]`, where the `window²` groups of neighbouring
     channels go through the offsets of a window. Zeros come in from outside the grid.
-    What is left over when the channels are divided into groups stays where it is; with
-    fewer channels than offsets, each is a group, and the last offsets are left out.
+    Channels left over after the division into groups are not shifted. With fewer
+    channels than offsets, each channel is a group, and the last offsets are not used.
 
     It has no weights and no multiply-adds.
 

@@ -26,17 +26,17 @@ _PUNCTUATION = re.compile(r"""[!"#$%&()*+,\-./:;<=>?@\[\\\]^_`{|}~']""")
 
 @export
 def normalize_caption(caption: str) -> str:
-    """A caption in small letters, without punctuation, with single spaces.
+    """Returns a caption in lower case, without punctuation and with single spaces.
 
-    That is how `keras.layers.TextVectorization` standardises text, but for letters
-    beyond ASCII. It is not the tokenisation of the COCO evaluation, which needs Java:
-    "a man's hat" has the words a, mans, hat here, and a, man, 's, hat there.
+    This is how `keras.layers.TextVectorization` standardises text, except for letters
+    beyond ASCII. The tokenisation of the COCO evaluation, which needs Java, differs:
+    "a man's hat" has the words a, mans, hat here, but a, man, 's, hat there.
 
     Args:
         caption: Any text.
 
     Returns:
-        The text that models are trained on and metrics compare.
+        The text that models are trained on and that metrics compare.
 
     Example:
 
@@ -52,7 +52,7 @@ def learn_vocabulary(captions: Iterable[str], min_count: int = 1) -> list[str]:
 
     Args:
         captions: Captions, which are normalised first.
-        min_count: How often a word must occur, at least; others become unknown.
+        min_count: How often a word must occur at least; rarer words become unknown.
 
     Returns:
         The words, as `ImageCaptioner` takes them.
@@ -74,7 +74,7 @@ def learn_vocabulary(captions: Iterable[str], min_count: int = 1) -> list[str]:
 def tokenize_captions(
     captions: Sequence[str], vocabulary: Sequence[str], max_length: int
 ) -> npt.NDArray[np.int32]:
-    """Captions as tokens.
+    """Converts captions to tokens.
 
     `keras.layers.TextVectorization` does the same, but needs TensorFlow on every
     backend.
@@ -82,7 +82,7 @@ def tokenize_captions(
     Args:
         captions: Captions, which are normalised first.
         vocabulary: The words.
-        max_length: Words of a caption that are kept; a longer one ends there.
+        max_length: Number of words to keep; longer captions are cut off.
 
     Returns:
         int32, `(N, max_length + 2)`: start, words, end, padding.
@@ -139,15 +139,15 @@ def check_vocabulary(vocabulary: Sequence[str]) -> None:
     check_texts("vocabulary", vocabulary)
     if not vocabulary or len(set(vocabulary)) != len(vocabulary):
         raise ValueError(
-            "`vocabulary` must hold one word at least, and none twice. "
+            "`vocabulary` must hold one word or more, and no word twice. "
             f"Received: {len(vocabulary)} words, {len(set(vocabulary))} distinct"
         )
     for word in vocabulary:
         if not word or normalize_caption(word) != word or " " in word:
             raise ValueError(
-                "`vocabulary` must hold single words in small letters without "
-                "punctuation, as `learn_vocabulary` gives them; special tokens come on "
-                f"top. Received: {word!r}"
+                "`vocabulary` must hold single words in lower case without "
+                "punctuation, as `learn_vocabulary` returns them; special tokens are "
+                f"added to them. Received: {word!r}"
             )
 
 

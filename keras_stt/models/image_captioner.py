@@ -63,8 +63,8 @@ class ImageCaptioner(CheckedInputs, keras.Model):
         max_length: The longest caption, in words. Defaults to 24.
         encoder_mixer: A name in `keras_stt.mixers.MIXERS`, or a layer as a template.
             Defaults to `"stt-dense"`.
-        decoder_mixer: The same, with a causal form: an STT or `"mha"`. Defaults to
-            `"stt-dense"`.
+        decoder_mixer: As `encoder_mixer`, but it must have a causal form: an STT or
+            `"mha"`. Defaults to `"stt-dense"`.
         cross_attention: `"mha"`: MultiHeadAttention to all positions of the grid;
             `"stt"`: `STTCrossAttention`. Defaults to `"mha"`.
         grid: Grid `(rows, columns)` of the encoder. Defaults to `(8, 8)`, or to that of
@@ -73,8 +73,8 @@ class ImageCaptioner(CheckedInputs, keras.Model):
         encoder_depth: Number of blocks of the encoder. Defaults to 4.
         decoder_depth: Number of blocks of the decoder. Defaults to 2.
         num_heads: Number of heads. Defaults to 4.
-        mlp_ratio: Hidden size of the MLPs, in channels. Defaults to 2.
-        stem: As in `image_classifier`, such as a pretrained backbone. Defaults to
+        mlp_ratio: Hidden size of the MLPs, as a multiple of `width`. Defaults to 2.
+        stem: As in `image_classifier`, for example a pretrained backbone. Defaults to
             `"convolution"`.
         dropout: Dropout rate in the blocks and of the embedded tokens. Defaults to 0.1.
         **kwargs: `name` and `dtype` of `keras.Model`. The logits are float32.
@@ -90,7 +90,7 @@ class ImageCaptioner(CheckedInputs, keras.Model):
         `(B, max_length + 1, len(vocabulary) + 4)`.
 
     Raises:
-        ValueError: For an unknown mixer or cross-attention, or a grid that does not
+        ValueError: If a mixer or the cross-attention is unknown, or the grid does not
             fit.
 
     Example:
@@ -151,7 +151,7 @@ class ImageCaptioner(CheckedInputs, keras.Model):
         ):
             if not isinstance(mixer, (str, keras.layers.Layer)):
                 raise ValueError(
-                    f"`{name}` must be a name or a layer, which a file can hold. "
+                    f"`{name}` must be a name or a layer, so that it can be saved. "
                     f"Received: {name}={mixer!r}"
                 )
             mixer_factory(mixer, width, num_heads, name)
@@ -258,10 +258,10 @@ class ImageCaptioner(CheckedInputs, keras.Model):
             max_length: The longest caption, in words. Defaults to that of the model,
                 which it may not exceed.
             beam_size: Number of texts that are kept in each step; 1 is greedy.
-            length_penalty: Of the finished texts the one with the greatest
-                `log probability / length^length_penalty` is taken, where the length
-                counts the end token. Has no effect with `beam_size=1`.
-            batch_size: Images per step, at most.
+            length_penalty: Of the finished texts, the one with the greatest
+                `log probability / length^length_penalty` is returned, where the length
+                includes the end token. Has no effect with `beam_size=1`.
+            batch_size: Largest number of images per step.
 
         Returns:
             One text per image, words with spaces between them.
@@ -299,12 +299,12 @@ class ImageCaptioner(CheckedInputs, keras.Model):
     def text_generator(
         self, max_length: int | None = None, beam_size: int = 1
     ) -> TextGenerator:
-        """The search of `generate` as a model of its own, from images to tokens.
+        """Returns the search of `generate` as a separate model, from images to tokens.
 
-        It shares all weights with this one. On TensorFlow it exports to SavedModel,
-        ONNX, LiteRT, OpenVINO, on JAX to SavedModel, ONNX; PyTorch exports no loop
-        whose end depends on what is computed. Ask for it again after `quantize` or
-        `enable_lora`, which give layers other variables. To save it, save this model.
+        It shares all weights with this model; to save it, save this model. It exports
+        to SavedModel, ONNX, LiteRT and OpenVINO on TensorFlow, to SavedModel and ONNX on
+        JAX. PyTorch cannot export a loop whose end depends on computed values. Call
+        this again after `quantize` or `enable_lora`, which replace variables.
 
         Args:
             max_length: As in `generate`.
@@ -344,7 +344,7 @@ class ImageCaptioner(CheckedInputs, keras.Model):
         return generator
 
     def tokenize(self, captions: Sequence[str]) -> npt.NDArray[np.int32]:
-        """Captions as tokens to train on.
+        """Converts captions to tokens for training.
 
         `tokens[:, :-1]` are the inputs, `tokens[:, 1:]` the targets.
 
@@ -352,8 +352,8 @@ class ImageCaptioner(CheckedInputs, keras.Model):
             captions: Captions; `keras_stt.models.normalize_caption` is applied to them.
 
         Returns:
-            int32, `(N, max_length + 2)`: start, words, end, padding. Captions of more
-            than `max_length` words end there.
+            int32, `(N, max_length + 2)`: start, words, end, padding. Captions with more
+            than `max_length` words are cut off.
         """
         return tokenize_captions(captions, self.vocabulary, self.max_length)
 
@@ -369,10 +369,10 @@ class ImageCaptioner(CheckedInputs, keras.Model):
         input_signature: Any = None,
         **kwargs: Any,
     ) -> Any:
-        """Exports what a call computes, as `keras.Model.export`.
+        """Exports what a call computes, like `keras.Model.export`.
 
-        `text_generator` has an export of its own, for what `generate` computes.
-        Without `input_signature` it takes what the model takes.
+        To export what `generate` computes, export the model from `text_generator`.
+        Without `input_signature`, the exported model takes the inputs of this model.
         """
         if input_signature is None:
             # Keras takes the shapes that a first call has built a model for, which

@@ -33,7 +33,7 @@ def image_classifier(
     name: str | None = None,
     dtype: Any = None,
 ) -> keras.Model:
-    """Builds an image classifier in which only the token mixer is a choice.
+    """Builds an image classifier with a token mixer of your choice.
 
     Stem to a grid of `width` channels, `PositionEmbedding`, `depth` blocks
     (`STTBlock`), layer normalisation, mean over the grid, dense layer to the logits.
@@ -42,39 +42,40 @@ def image_classifier(
     Args:
         input_shape: Shape of an image, `(height, width, channels)`.
         num_classes: Number of classes.
-        mixer: A name in `keras_stt.mixers.MIXERS`; a layer as a template, of which each
-            block gets a copy of its own; or a function without arguments that makes a
-            layer for each block. Defaults to `"stt-depthwise-synthesized"`, the best of
-            those measured on photographs.
+        mixer: A name in `keras_stt.mixers.MIXERS`; a layer that serves as a template,
+            of which each block gets its own copy; or a function without arguments that
+            makes a new layer for each block. Defaults to
+            `"stt-depthwise-synthesized"`, the best mixer measured on photographs.
         grid: Grid `(rows, columns)` on which the blocks work; the image's height and
             width must be multiples of it. Defaults to `(8, 8)`, or to that of the
             stem's feature map.
         width: Number of channels. Defaults to 64.
         depth: Number of blocks. Defaults to 4.
-        num_heads: Number of heads of mixers that have a choice, such as `"stt-dense"`
-            and `"mha"`; the default mixer has one per channel. Defaults to 4.
-        mlp_ratio: Hidden size of the MLPs, in channels. Defaults to 2.
-        stem: `"convolution"`: convolutions 3×3 with stride 2, each with batch
-            normalisation and ReLU (for square strides that are a power of 2);
-            `"patch"`: one convolution of the patch size. Or a Keras model from images
-            in [0, 1] to a feature map, `(B, rows, columns, channels)`, such as a
-            pretrained backbone without its head, with its preprocessing in front: it
-            becomes part of the new model as it is, with its weights and what is frozen
-            of them, and a dense layer takes its channels to `width`. Defaults to
-            `"convolution"`.
+        num_heads: Number of heads, for mixers that have this setting, such as
+            `"stt-dense"` and `"mha"`; the default mixer has one per channel. Defaults
+            to 4.
+        mlp_ratio: Hidden size of the MLPs, as a multiple of `width`. Defaults to 2.
+        stem: `"convolution"`: 3×3 convolutions with stride 2, each with batch
+            normalisation and ReLU (the cells of the grid must be square, with a side
+            that is a power of 2); `"patch"`: one convolution of the patch size. Or a
+            Keras model from images in [0, 1] to a feature map,
+            `(B, rows, columns, channels)`, such as a pretrained backbone without its
+            head, with its preprocessing in front. It becomes part of the new model
+            unchanged, with its weights and frozen layers, and a dense layer maps its
+            channels to `width`. Defaults to `"convolution"`.
         dropout: Dropout rate in the blocks. Defaults to 0.0.
         stochastic_depth: Stochastic depth of the last block; it rises linearly from
             0 at the first. Defaults to 0.0.
         name: Name of the model.
-        dtype: The dtype policy of its layers, but for the logits, which are float32.
-            Defaults to Keras's.
+        dtype: Dtype policy of the layers, except for the logits, which are float32.
+            Defaults to Keras's global policy.
 
     Returns:
         A `keras.Model` from images, `(B, height, width, channels)`, floats in [0, 1] or
         integers in 0 … 255, to logits, `(B, num_classes)`.
 
     Raises:
-        ValueError: For an unknown mixer or stem, or a grid that does not fit.
+        ValueError: If the mixer or stem is unknown, or the grid does not fit.
 
     Example:
 

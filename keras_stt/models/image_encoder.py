@@ -185,8 +185,8 @@ def _feature_map(
         x = stem(images)
     except (TypeError, ValueError) as error:
         raise ValueError(
-            f"`stem` must take images of shape {images.shape[1:]}; for another size, "
-            "`keras_stt.surgery.resize_model` may make one. "
+            f"`stem` must take images of shape {images.shape[1:]}; if it was made for "
+            "another size, try `keras_stt.surgery.resize_model`. "
             f"Received: stem={stem!r} ({error})"
         ) from error
     keep_frozen(stem)
@@ -233,8 +233,8 @@ def _convolution_stem(
     steps = int(math.log2(patch[0]))
     if patch[0] != patch[1] or 2**steps != patch[0] or steps < 1:
         raise ValueError(
-            "The convolution stem needs square cells whose side is a power of 2, 2 at "
-            f"least; use stem='patch'. Received: a grid of cells of {patch} pixels"
+            "The convolution stem needs square cells whose side is a power of 2 and at "
+            f"least 2; use stem='patch'. Received: a grid of cells of {patch} pixels"
         )
     for step in reversed(range(steps)):
         x = keras.layers.Conv2D(

@@ -1,4 +1,4 @@
-"""One rule for the units of images, at every entry of a model."""
+"""Checks and conversion of the units of images, wherever they enter a model."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ LARGEST = 2.0
 
 @export
 class PixelRange(keras.layers.Layer):
-    """Passes float images in [0, 1] on; images in another unit become NaN.
+    """Passes on float images in [0, 1]; images in another unit become NaN.
 
-    No error can be raised from a compiled program, and NaN is not mistaken for a
-    result. An image is in another unit if one of its values is above 2 or below -2.
+    A compiled program cannot raise an error, and NaN is not mistaken for a result. An
+    image counts as being in another unit if one of its values is above 2 or below -2.
 
     Input shape:
         `(B, height, width, channels)`, floats.
@@ -120,10 +120,10 @@ class CheckedInputs:
 
 
 class _FirstLoss(keras.callbacks.Callback):
-    """Ends the first training of a model whose first loss is NaN.
+    """Stops the first training of a model if its first loss is NaN.
 
-    Images in another unit make it so. Of a model that has been trained, the loss may be
-    NaN because it diverged.
+    Images in another unit cause this. In a model that has been trained before, the loss
+    may be NaN because training diverged.
     """
 
     #: Keras need not wait for it after every batch.
@@ -169,16 +169,16 @@ class _FirstLoss(keras.callbacks.Callback):
 
 @export
 class ImageModel(CheckedInputs, keras.Model):
-    """A functional model of images, which knows the units of integers and floats.
+    """A functional model that takes images as integers or floats, and scales integers.
 
-    Integer images are in 0 … 255, and are divided by 255; float images are in [0, 1].
-    The rule acts on what the model is called with, in `fit`, `evaluate` and `predict`
-    too. NumPy arrays with values above 2 (after the division) are an error if the first
-    images have some; wherever else such values come from (a data set, another model
-    around this one), the image's outputs are NaN. The first `fit` of a model ends with
-    an error, and without a change of the model, if they are in its first batch.
+    Integer images must be in 0 … 255, and are divided by 255; float images must be in
+    [0, 1]. This rule applies to every call, including `fit`, `evaluate` and `predict`.
+    A NumPy array raises an error if its first images have values above 2 (after the
+    division). If such values come from elsewhere (a data set, another model around this
+    one), the outputs for that image are NaN. If they are in the first batch of a
+    model's first `fit`, it stops with an error and leaves the model unchanged.
 
-    A part of such a model keeps the rule if it is made by this class as well; a plain
+    A submodel follows the same rule if it is made with this class as well; a plain
     `keras.Model` casts integers to floats without scaling them.
 
     Example:
@@ -216,13 +216,13 @@ class ImageModel(CheckedInputs, keras.Model):
             arguments.check_sizes(name, inputs, (None, *sizes, None), self.name)
 
     def get_config(self) -> dict[str, Any]:
-        """The config, without how models in the model are compiled."""
+        """Returns the config, without the compile settings of nested models."""
         with uncompiled(self):
             return super().get_config()
 
     @classmethod
     def from_config(cls, config: dict[str, Any], **kwargs: Any) -> ImageModel:
-        """Makes the model; what is frozen of it stays so."""
+        """Makes the model from a config; frozen layers stay frozen."""
         model = super().from_config(config, **kwargs)
         keep_frozen(model)
         return model
@@ -232,7 +232,7 @@ class ImageModel(CheckedInputs, keras.Model):
         if any(each is not None for each in keras.tree.flatten(mask)):
             raise ValueError(
                 "`mask` has no meaning for a model of images, whose stem mixes pixels: "
-                "mask the grid, in a model of your own blocks, or leave it out. "
+                "leave it out, or mask the grid in a model built from your own blocks. "
                 f"Received: mask={mask}"
             )
         inputs = keras.tree.map_structure(in_unit_range, inputs)
@@ -250,14 +250,14 @@ def in_unit_range(images: Tensor) -> Tensor:
 def check_units(name: str, images: Any, count: int | None = 64) -> None:
     """Raises a `ValueError` for floats outside [0, 1] and integers above 255.
 
-    Only NumPy arrays are looked at: a tensor may not be known yet, and to wait for one
-    would slow training down.
+    Only NumPy arrays are checked: the values of a tensor may not be known yet, and
+    waiting for them would slow training down.
 
     Args:
         name: Name of the argument, for the error.
         images: Images, or anything else.
-        count: How many of them are looked at, since an array may be a large file; None
-            for all.
+        count: How many images to check, since an array may be a large file; `None` for
+            all.
     """
     if not isinstance(images, np.ndarray) or images.dtype.kind not in "fiu":
         return

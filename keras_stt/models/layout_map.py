@@ -15,9 +15,9 @@ def layout_map(
 
     Each device has some of the heads of `STT` and `MultiHeadAttention` (columns of the
     projections of query, key and value, rows of the output projection), and some hidden
-    units of the MLP in `STTBlock`. Within a pair of products nothing is exchanged. All
-    other weights, such as those of `DepthwiseSTT`, are small, and every device has a
-    copy.
+    units of the MLP in `STTBlock`. Within each pair of products, the devices exchange
+    nothing. All other weights, such as those of `DepthwiseSTT`, are small, and every
+    device has a copy.
 
     Weights are found by the end of their path: `query`, `key`, `value`,
     `attention_output`, `expand` and `project` are the names of the sublayers, whatever
@@ -26,7 +26,7 @@ def layout_map(
     Args:
         device_mesh: The devices. Numbers of heads and hidden units must be multiples of
             its size along `axis`.
-        axis: Its axis over which weights are split. Defaults to `"model"`.
+        axis: Axis of the mesh over which to split weights. Defaults to `"model"`.
 
     Returns:
         A `keras.distribution.LayoutMap`, to which you can add layouts.

@@ -115,15 +115,15 @@ class TextGenerator(CheckedInputs, keras.Model):
         input_signature: Any = None,
         **kwargs: Any,
     ) -> Any:
-        """Exports the whole search, as `keras.Model.export`.
+        """Exports the whole search, like `keras.Model.export`.
 
-        Without `input_signature` it takes batches of any size, of float images.
+        Without `input_signature`, it takes float images, in batches of any size.
         """
         if keras.backend.backend() == "torch":
             raise ValueError(
-                "The search must be exported on TensorFlow or JAX: PyTorch exports no "
-                "loop whose end depends on what is computed. Save the captioner, and "
-                "load it there. Received: the backend torch"
+                "The search must be exported on TensorFlow or JAX: PyTorch cannot "
+                "export a loop whose end depends on computed values. Save the "
+                "captioner, and load it on one of them. Received: the backend torch"
             )
         if input_signature is None:
             input_signature = self.captioner.image_encoder.inputs

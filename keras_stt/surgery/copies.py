@@ -16,7 +16,7 @@ from keras_stt.typing import Layer
 
 @export
 class SizeError(ValueError):
-    """A model has weights of the size of its input that cannot be interpolated."""
+    """Raised if weights that are tied to the input size cannot be interpolated."""
 
 
 def copy_of(layer: Layer) -> Layer:
@@ -42,9 +42,9 @@ def copy_model(
     Args:
         model: The model.
         clone: Makes the copy of a layer, without its weights.
-        call: Calls a copy, or the copy of a model in the model, with the layer that it
-            is a copy of (or the copy again), itself, and the arguments. In a Sequential
-            model, all copies are just called.
+        call: Called as `call(original, copy, *args, **kwargs)` in place of a copy. For
+            the copy of a nested model, `original` is the copy itself. In a Sequential
+            model, the copies are called directly.
 
     Returns:
         The new model, and pairs of a layer and its copy; a model in the model is

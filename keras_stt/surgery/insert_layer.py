@@ -33,8 +33,8 @@ def insert_layer(
             unchanged.
         layer: The new layer, as a template. It must keep the shape of its input.
         after: Name of the layer after which to insert it, in the model or in a
-            functional model in it; or several names. Each gets a copy of its own, named
-            `<name>_<name of the template>`.
+            functional model nested in it; or several names. Each place gets its own
+            copy, named `<name>_<name of the template>`.
 
     Returns:
         A new model with the weights of `model`, not compiled. Layers that are frozen in

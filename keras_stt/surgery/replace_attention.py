@@ -41,36 +41,36 @@ def replace_attention(
 ) -> keras.Model:
     """Replaces the self-attention of a trained model with STT.
 
-    Every `keras.layers.MultiHeadAttention` of the model that is called with one tensor
-    as query and value is replaced, and the full attention of every `STTBlock`
-    (`SelfAttention`, `GridAttention`); all other weights are kept. Cross-attention
-    stays. So does attention inside other layers, whose code calls it.
+    This covers every `keras.layers.MultiHeadAttention` of the model that is called with
+    the same tensor as query and value, and the full attention of every `STTBlock`
+    (`SelfAttention`, `GridAttention`). All other weights are kept. Cross-attention is
+    left alone, and so is attention that other layers call in their own code.
 
-    By default, an `STT` with learned logits takes over the heads of the attention and
-    its value and output projections. With `inputs`, its weights `A_m` of each mode
-    start as the attention's mean over them: of the Kronecker products `A_1 ⊗ … ⊗ A_M`,
-    the nearest in Kullback-Leibler divergence to each head's mean attention map, whose
-    rows are its marginals. Where the maps are such a product and the same for all
-    inputs, the model computes the same as before. Otherwise accuracy drops, since
-    nothing compares positions any more: fine-tune the model.
+    By default, an `STT` with learned logits takes over the number of heads and the
+    value and output projections. With `inputs`, the weights `A_m` of each mode start as
+    the marginals of each head's mean attention map over these inputs: their Kronecker
+    product `A_1 ⊗ … ⊗ A_M` is the one nearest to that map in Kullback-Leibler
+    divergence. If the maps are such a product and the same for all inputs, the model
+    computes the same as before. Otherwise accuracy drops, since positions are not
+    compared any more: fine-tune the model.
 
     Args:
         model: A functional or `Sequential` model, such as an `image_classifier` with
             the mixer `"mha"`. It is left unchanged.
         mixer: What to put in place of the attention: a layer as a template, or a
-            function that makes a layer. It gets the attention's name, is called with
-            its input, and with `use_causal_mask` where that is. Defaults to `None`:
-            `STT`, as described.
-        inputs: Some dozens of inputs of the model, without padding, for the start of
-            the default mixer. Defaults to `None`: the logits start as in a new layer.
+            function that makes a layer. It gets the attention's name and input, and is
+            called with `use_causal_mask` wherever the attention was. Defaults to
+            `None`: `STT`, as described.
+        inputs: A few dozen inputs of the model, without padding, to initialise the
+            default mixer with. Defaults to `None`: the logits start as in a new layer.
 
     Returns:
         A new model, not compiled. Layers that are frozen in `model` are frozen in it;
         the new ones are not.
 
     Raises:
-        ValueError: If there is no such attention, or it is called in a way that STT has
-            no form for, such as with an `attention_mask`.
+        ValueError: If there is no such attention, or it is called in a way that STT
+            does not support, such as with an `attention_mask`.
 
     Example:
 
@@ -84,7 +84,7 @@ def replace_attention(
     if inputs is not None and (mixer is not None or not _count(inputs)):
         raise ValueError(
             "`inputs` must be arrays of at least one input, and go with the default "
-            "mixer: any other has a start of its own. "
+            "mixer: any other mixer has its own initialisation. "
             f"Received: {_count(inputs)} inputs, mixer={mixer}"
         )
     replaced: dict[int, tuple[Layer, Layer]] = {}
@@ -167,8 +167,8 @@ def _stt(attention: Layer) -> STT:
     config = _inner(attention).get_config()
     if config.get("use_gate"):
         raise ValueError(
-            "`model` must have attention without a gate, which STT has no form for: "
-            f"give a `mixer` of your own. Received: {attention.name} with use_gate=True"
+            "`model` must have attention without a gate, which STT does not support: "
+            f"pass your own `mixer`. Received: {attention.name} with use_gate=True"
         )
     same = (
         *("num_heads", "value_dim", "dropout", "use_bias", "seed"),
@@ -202,9 +202,10 @@ def _call_options(attention: Layer, given: dict[str, Any]) -> dict[str, Any]:
     for name in given:
         if name not in ("use_causal_mask", "training"):
             raise ValueError(
-                f"`{name}` of {attention.name} has no counterpart in STT, so that it "
-                "cannot be replaced. (A mask that comes with the input, from Embedding "
-                f"or Masking, can.) Received: a model that calls it with {name}"
+                f"`{name}` of {attention.name} has no counterpart in STT, so this "
+                "attention cannot be replaced. (With a mask that comes with the input, "
+                "from Embedding or Masking, it can.) "
+                f"Received: a model that calls it with {name}"
             )
     return given
 

@@ -21,9 +21,9 @@ def resize_model(model: keras.Model, input_shape: Shape) -> keras.Model:
 
     Weights that are tied to the size are interpolated: position embeddings, and the
     logits of the synthesizers `Dense`, `Random` and `FactorizedRandom`, which then
-    attend to the same parts of the image as before. All others are copied. `Gaussian`
-    has none that are tied: its widths keep their number of positions, as a
-    convolution's do.
+    attend to the same parts of the image as before. All other weights are copied. Those
+    of `Gaussian` are not tied to the size: its widths cover as many positions as
+    before, like the kernel of a convolution.
 
     Accuracy drops where the new size is far from the old one; short fine-tuning at the
     new size brings it back.
@@ -32,7 +32,7 @@ def resize_model(model: keras.Model, input_shape: Shape) -> keras.Model:
         model: A functional or `Sequential` model with one input, such as an
             `image_classifier`, or an `ImageCaptioner`. It is left unchanged.
         input_shape: The new shape of an input, without the batch, such as `(height,
-            width, channels)`. The channels stay.
+            width, channels)`. The number of channels must stay the same.
 
     Returns:
         A new model, not compiled. Layers that are frozen in `model` are frozen in it.

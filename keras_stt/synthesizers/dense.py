@@ -23,16 +23,16 @@ class Dense(Synthesizer):
 
     `Z = act(P W_1 + b_1)`, `(B, n, r)`; `L[i, j] = Z[i] · W_2[:, j] + b_2[j]` per head.
 
-    No position is compared with another: row `i` is made from position `i` alone.
-    For one mode (text) nothing is averaged, and this is the Dense Synthesizer of Tay
-    et al., equation 4.
+    No position is compared with another: row `i` is computed from position `i` alone.
+    With a single mode (text), nothing is averaged, and this is the Dense Synthesizer of
+    Tay et al., equation 4.
 
     Args:
         hidden_dim: The hidden size `r`. Defaults to 32.
         activation: The activation `act`. Defaults to `"relu"`, as in Tay et al.
         bias_initializer: Initializer of `b_2`. Defaults to the normal distribution
-            with standard deviation 1: with logits near 0 every attention matrix would
-            start as a mean, which blurs.
+            with standard deviation 1: with logits near 0, every attention matrix would
+            start as a plain average, which blurs.
         **kwargs: As in `Synthesizer`.
 
     Reference:

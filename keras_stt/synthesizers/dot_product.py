@@ -18,9 +18,9 @@ class DotProduct(Synthesizer):
     """Logits that compare positions: pooled queries times pooled keys.
 
     For a mode of size `n`, with `P = mean of X over the other modes`, `(B, n, C)`:
-    `L[i, j] = (P W_Q + b_Q)[i] · (P W_K)[j] / √d` per head. It is here to mix with
-    (random + dot product was the best of Tay et al.) and to compare against. No weight
-    is tied to the mode's size, so that it works on inputs of any size.
+    `L[i, j] = (P W_Q + b_Q)[i] · (P W_K)[j] / √d` per head. It serves as a part of
+    mixtures (random + dot product was the best in Tay et al.) and as a baseline. No
+    weight is tied to the mode's size, so it works on inputs of any size.
 
     Args:
         key_dim: The size `d` of a head's queries and keys. Defaults to the number of

@@ -25,8 +25,8 @@ class FactorizedRandom(Synthesizer):
         rank: The rank `k`. Defaults to 8.
         initializer: Initializer of both factors. Defaults to the normal distribution
             with standard deviation `k^(-1/4)`, which gives logits of variance 1.
-        **kwargs: As in `Synthesizer`; `trainable=False` freezes the logits
-            for good, also where a model is made trainable again.
+        **kwargs: As in `Synthesizer`; `trainable=False` freezes the logits permanently,
+            even if the model is made trainable again.
 
     Reference:
         - Tay et al., Synthesizer, [arXiv 2005.00743](https://arxiv.org/abs/2005.00743),

@@ -22,36 +22,37 @@ _NARROWEST = 1e-3
 
 @export
 class Gaussian(Synthesizer):
-    """Logits that fall with the square of the distance from a learned offset.
+    """Logits that fall off with the squared distance from a learned offset.
 
     `L[i, j] = -(j - i - μ)² / (2σ²)`: two weights per head, the center `μ` and the
     width `σ` (the softplus of a weight, plus 0.001), both in positions of the mode. No
-    weight is tied to the size of the mode: a layer with this synthesizer takes inputs
-    of open sizes, and a trained one runs at any resolution.
+    weight is tied to the size of the mode: a layer with this synthesizer accepts inputs
+    of unknown size and, once trained, runs at any resolution.
 
-    Over several modes, the Kronecker product of the weights is the softmax over all
-    positions of the quadratic logits in several dimensions, borders included: what
-    Cordonnier et al. show to hold a convolution, at the cost of mode products.
+    Over several modes, the Kronecker product of the weights equals the softmax, over
+    all positions, of quadratic logits in several dimensions, borders included.
+    Cordonnier et al. show that such logits can express a convolution; here they cost
+    only mode products.
 
-    The start matters most. By default the centers of neighbouring heads go through all
-    offsets of a 3×3×… neighbourhood, and one head in four starts so wide that on a
-    small grid it takes the mean of all positions.
+    Initialisation matters most. By default, the centers of successive heads run through
+    all offsets of a 3×3×… neighbourhood, and one head in four starts so wide that, on a
+    small grid, it averages over all positions.
 
-    Weights fall fast: about 13 widths from the center, they are below the smallest
-    float32. Where a mask leaves nothing nearer, a position attends to nothing.
+    Weights fall off fast: about 13 widths from the center, they are below the smallest
+    float32. If a mask hides all positions closer than that, a position attends to
+    nothing.
 
     Args:
-        centers: Where the heads start: they go through these offsets, in all
-            combinations over the modes. In positions. Defaults to `(-1, 0, 1)`.
-        widths: The widths `σ` that the heads start with: they go through these. In
-            positions, above 0.001. Where the numbers of centers and widths have a
-            common factor, some combinations are left out. Defaults to
-            `(0.5, 0.5, 0.5, 8.0)`.
+        centers: Initial centers, in positions. The heads take these offsets in turn, in
+            all combinations over the modes. Defaults to `(-1, 0, 1)`.
+        widths: Initial widths `σ`, in positions, above 0.001. The heads take these in
+            turn. If the numbers of centers and widths have a common factor, some
+            combinations do not occur. Defaults to `(0.5, 0.5, 0.5, 8.0)`.
         jitter: Standard deviation of the normal noise that is added to the centers, in
             positions. Defaults to 0.1.
         seed: Seed of that noise; each mode draws its own.
-        **kwargs: As in `Synthesizer`; `trainable=False` freezes centers and widths for
-            good, also where a model is made trainable again.
+        **kwargs: As in `Synthesizer`; `trainable=False` freezes centers and widths
+            permanently, even if the model is made trainable again.
 
     Example:
 

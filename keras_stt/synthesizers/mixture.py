@@ -20,10 +20,10 @@ class Mixture(Synthesizer):
     """A learned weighted sum of the logits of several synthesizers.
 
     `L = Σ_s softmax(α)_s · S_s(X)`, with one learned `α_s` per synthesizer that starts
-    at 0 (equal shares). The logits are mixed, before the one softmax that follows.
+    at 0 (equal shares). The logits are mixed before a single softmax is applied.
 
     Args:
-        synthesizers: The synthesizers: names, instances or config dicts, two at least.
+        synthesizers: At least two synthesizers: names, instances or config dicts.
         **kwargs: As in `Synthesizer`.
 
     Example:

@@ -15,18 +15,18 @@ from keras_stt.typing import Shape, Tensor
 
 @export
 class Random(Synthesizer):
-    """Logits that are learned outright, the same for every input.
+    """Logits that are learned directly and are the same for every input.
 
-    `L = R`, a weight of shape `(h, n, n)`: trained, or kept as drawn with
-    `trainable=False`. Over several modes the layer equals the Random Synthesizer on
-    the flattened tensor with the Kronecker sum `R_1 ⊕ R_2 …` as its N×N logits.
+    `L = R`, a weight of shape `(h, n, n)`. With `trainable=False`, it keeps its random
+    initial values. Over several modes, the layer equals the Random Synthesizer on the
+    flattened tensor with the Kronecker sum `R_1 ⊕ R_2 …` as its N×N logits.
 
     Args:
         initializer: Initializer of `R`. Defaults to the normal distribution with
-            standard deviation 1: with logits near 0 every attention matrix would
-            start as a mean, which blurs.
-        **kwargs: As in `Synthesizer`; `trainable=False` freezes the logits
-            for good, also where a model is made trainable again.
+            standard deviation 1: with logits near 0, every attention matrix would start
+            as a plain average, which blurs.
+        **kwargs: As in `Synthesizer`; `trainable=False` freezes the logits permanently,
+            even if the model is made trainable again.
 
     Reference:
         - Tay et al., Synthesizer, [arXiv 2005.00743](https://arxiv.org/abs/2005.00743),

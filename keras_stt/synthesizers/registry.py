@@ -36,12 +36,13 @@ def serialize(synthesizer: Synthesizer) -> dict[str, Any]:
 def deserialize(
     config: dict[str, Any], custom_objects: dict[str, type] | None = None
 ) -> Synthesizer:
-    """The synthesizer of a config dict that `serialize` made.
+    """Makes a synthesizer from a config dict, as returned by `serialize`.
 
     Args:
-        config: The config dict. `{"class_name": "Dense", "config": {}}`, written by
-            hand, will do.
-        custom_objects: Optional classes by name, for those that are not registered.
+        config: The config dict. One written by hand works too:
+            `{"class_name": "Dense", "config": {}}`.
+        custom_objects: Optional dict of classes by name, for classes that are not
+            registered with Keras.
 
     Returns:
         A new synthesizer.
@@ -54,7 +55,7 @@ def deserialize(
 
 @export
 def get(identifier: Any, name: str = "synthesizer") -> Synthesizer:
-    """Returns the synthesizer of a name, an instance, a class or a config dict.
+    """Returns a synthesizer, from a name, an instance, a class or a config dict.
 
     Args:
         identifier: `"dense"`, `"random"`, `"factorized_dense"`, `"factorized_random"`,

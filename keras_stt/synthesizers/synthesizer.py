@@ -16,21 +16,21 @@ from keras_stt.typing import Shape, Tensor
 
 @export
 class Synthesizer(Composite):
-    """Gives the attention logits of one mode of a tensor.
+    """Base of the synthesizers, which compute the attention logits of one mode.
 
     `L = S(X)`, of shape `(B, h, n, n)` or, where it does not depend on the input,
     `(1, h, n, n)`: the logit of output position `i` for input position `j` of the
     mode, for each head. The layer that uses it applies masks, softmax and dropout.
 
-    An instance that is given to a layer is a template: the layer makes a fresh copy
-    for each mode with `for_mode`. So a template can be used for any number of layers,
-    which share no weights.
+    An instance that is passed to a layer serves as a template: the layer makes a fresh
+    copy for each mode with `for_mode`. The same template can therefore be passed to any
+    number of layers, which share no weights.
 
     To write your own, subclass it: create the weights in `build`, return the logits
-    from `call`, and add your arguments to `get_config`. Row `i` of the logits may
-    depend on the input at position `i` of the mode and, in column `j`, at position
-    `j`; with that, causal masks are exact. A masked position must not influence the
-    logits of a valid one: `pool` takes care of it for the other modes.
+    from `call`, and add your arguments to `get_config`. The logit `[i, j]` may depend
+    on the input only at positions `i` and `j` of the mode; this makes causal masks
+    exact. A masked position must not influence the logits of a valid one: `pool`
+    ensures this for the other modes.
 
     Args:
         num_heads: Number of heads `h`. Set by the layer that uses the synthesizer.
@@ -94,7 +94,7 @@ class Synthesizer(Composite):
         self.takes_training = "training" in inspect.signature(self.call).parameters
 
     def for_mode(self, axis: int, num_heads: int, **kwargs: Any) -> Synthesizer:
-        """Makes a fresh copy for one mode, without weights in common.
+        """Makes a fresh copy for one mode, which shares no weights with this one.
 
         Args:
             axis: The mode's axis.
@@ -140,9 +140,9 @@ class Synthesizer(Composite):
             )
 
     def mode_size(self, input_shape: Shape) -> int:
-        """The size of the mode, for weights that are tied to it.
+        """Returns the size of the mode, for weights that are tied to it.
 
-        From then on the synthesizer accepts inputs of that size only.
+        After this call, the synthesizer accepts only inputs of that size.
 
         Args:
             input_shape: Shape of the input, `(B, n_1, …, n_M, C)`.
@@ -157,8 +157,8 @@ class Synthesizer(Composite):
         size = input_shape[self.axis]
         if size is None:
             raise ValueError(
-                f"{type(self).__name__} has weights of the size of axis {self.axis}, "
-                "so that size must be known when the layer is built: give it in "
+                f"{type(self).__name__} has weights tied to the size of axis "
+                f"{self.axis}, so that size must be known when it is built: give it in "
                 "`keras.Input`, or use the synthesizer 'gaussian' or 'dot_product', "
                 "which work at any size. "
                 f"Received: input_shape={tuple(input_shape)}"
@@ -172,7 +172,7 @@ class Synthesizer(Composite):
         return size
 
     def pool(self, inputs: Tensor, mask: Tensor | None = None) -> Tensor:
-        """The mean over the other modes' valid positions.
+        """Averages over the valid positions of the other modes.
 
         Args:
             inputs: Tensor of shape `(B, n_1, …, n_M, C)`.

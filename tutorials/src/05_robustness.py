@@ -461,7 +461,7 @@ with plt.rc_context(plots.STYLE):
 
 # %% [markdown]
 # Depthwise STT and the convolution change places from row to row; both are ahead of
-# attention but under blur. Twenty steps of PGD at 4/255 leave nothing of any model: the single
+# attention, but not under blur, fog and elastic transforms. Twenty steps of PGD at 4/255 leave nothing of any model: the single
 # step above was the weak attack that it is said to be. And the attack *without* gradients does
 # less harm than PGD to each of them (the table in `docs/results/cifar10_robustness`): no model
 # looks robust because its gradient misleads.

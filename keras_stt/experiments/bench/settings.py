@@ -40,10 +40,10 @@ class BenchSettings:
         num_heads: Number of heads.
         batches: Examples per step: one number for all grids, or one for each grid.
         dtype: Dtype of the computation. Weights are always float32.
-        memory: GiB that a training step may take, as estimated. A layer that needs more
-            gets a smaller batch, and none if a single example needs more.
-        limits: Measure a large matrix product and a large copy, too, and compare each
-            layer with the time that they leave it at least.
+        memory: GiB that a training step may take, by estimate. A layer that needs more
+            gets a smaller batch, and is left out if a single example needs more.
+        limits: Also measure a large matrix product and a large copy, and compare each
+            layer with the least time that these rates allow.
         profile: Record the largest items of a training step of this mixer, on the
             second grid if there are several (JAX and PyTorch).
         mixers: Layers to measure; all by default.

@@ -54,8 +54,8 @@ class CaptionComparison(Comparison):
         self.vocabulary = learn_vocabulary(texts, settings.min_count)
         if not self.vocabulary:
             raise UserError(
-                "`min_count` must leave words that occur so often in the training "
-                f"captions. Received: min_count={settings.min_count}"
+                "`min_count` must leave at least one word that occurs that often in "
+                f"the training captions. Received: min_count={settings.min_count}"
             )
         self._train = self._tokenized(self.data.train)
         self._validation = self._tokenized(self.data.validation)

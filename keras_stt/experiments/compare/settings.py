@@ -52,8 +52,8 @@ class Settings:
         test_images: Number of test images; all by default.
         image_size: Height and width to resize images to; by default they keep their
             size.
-        grid: Rows and columns of the grid that the blocks work on. With a stem from a
-            file it is left out: the feature map has it.
+        grid: Rows and columns of the grid that the blocks work on. Leave it out with a
+            stem from a file, whose feature map sets the grid.
         width: Number of channels.
         num_heads: Number of heads.
         mlp_ratio: Hidden size of the MLPs, as a multiple of the width.

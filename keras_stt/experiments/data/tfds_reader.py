@@ -54,8 +54,8 @@ def open_builder(dataset: str, data_dir: str | None) -> Any:
             tf.config.set_visible_devices([], "GPU")
     if data_dir is not None and not Path(data_dir).expanduser().is_dir():
         raise UserError(
-            "`data_dir` must be an existing folder, of data sets that TensorFlow "
-            f"Datasets prepared or shall prepare there. Received: data_dir={data_dir!r}"
+            "`data_dir` must be an existing folder, in which TensorFlow Datasets keeps "
+            f"or will prepare its data sets. Received: data_dir={data_dir!r}"
         )
     if dataset == EMBEDDED:
         import keras_stt.datasets.scenes  # noqa: F401  (registers the builder)
