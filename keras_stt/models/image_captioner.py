@@ -302,9 +302,9 @@ class ImageCaptioner(CheckedInputs, keras.Model):
         """Returns the search of `generate` as a separate model, from images to tokens.
 
         It shares all weights with this model; to save it, save this model. It exports
-        to SavedModel, ONNX, LiteRT and OpenVINO on TensorFlow, to SavedModel and ONNX on
-        JAX. PyTorch cannot export a loop whose end depends on computed values. Call
-        this again after `quantize` or `enable_lora`, which replace variables.
+        to SavedModel, ONNX, LiteRT and OpenVINO on TensorFlow, and to SavedModel and
+        ONNX on JAX. PyTorch cannot export a loop whose end depends on computed values.
+        Call this again after `quantize` or `enable_lora`, which replace variables.
 
         Args:
             max_length: As in `generate`.
