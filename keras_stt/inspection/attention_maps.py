@@ -37,8 +37,9 @@ class AttentionMaps:
         name: Path of the layer in the model, such as `"block_0/mixer"`.
         grid: Sizes of the grid `(n_1, …, n_M)` that is attended to.
         scores: The weights as the layer returns them: a tuple with an array per mode
-            (`STT`, `STTCrossAttention`, `AxialAttention`), or one array.
-        axes: For `STT` and `AxialAttention`, the modes of the `scores`, from 0.
+            (all STT layers and `AxialAttention`), or one array.
+        axes: For `STT`, `DepthwiseSTT` and `AxialAttention`, the modes of the `scores`,
+            from 0.
     """
 
     name: str
@@ -58,7 +59,8 @@ class AttentionMaps:
                 the index in the text.
 
         Returns:
-            Array `(B, num_heads, n_1, …, n_M)`, whose sum over the grid is 1.
+            Array `(B, num_heads, n_1, …, n_M)`, whose sum over the grid is 1 (0
+            where nothing valid is left).
 
         Raises:
             ValueError: If there is no such position.

@@ -58,8 +58,9 @@ class DepthwiseSTT(SynthesizedAttention):
             those of the whole image, as comparing positions requires. Defaults to
             `"learned"`.
         bounded: Whether to divide the amplitudes so that `Σ_k |a_kc| + |b_c|` is at
-            most 1. No output then changes by more than the largest change of the inputs
-            (dropout, gate and synthesised amplitudes aside). Defaults to `False`.
+            most 1. With a synthesizer that does not depend on the input, no output then
+            changes by more than the largest change of the inputs (dropout, gate and
+            synthesised amplitudes aside). Defaults to `False`.
         gate: Optional activation `g`: the output is multiplied by `g(X W_g)`, which
             mixes the channels. Defaults to `None`.
         amplitude_initializer: Initializer of the learned amplitudes, `(C, K)`. Defaults

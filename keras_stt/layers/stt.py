@@ -74,9 +74,9 @@ class STT(SynthesizedAttention):
             close to a negative identity, as in trained attention: `W_V` is orthogonal
             and `W_O = 0.4·(noise - W_V^T)`, with noise from `kernel_initializer`. The
             layer then starts as a filter that subtracts the neighbourhood, whereas two
-            random projections would only blur. This is worth five points on CIFAR-10
-            (`docs/results/depthwise`). The output must have as many features as the
-            input. Defaults to `False`.
+            random projections would only blur. With random synthesizers this is worth
+            five points on CIFAR-10 (`docs/results/depthwise`). The output must have as
+            many features as the input. Defaults to `False`.
         seed: Seed of the dropout.
         data_format: `"channels_last"` or `"channels_first"`, `(B, C, n_1, …, n_M)`.
             Defaults to `None`: channels last, whatever Keras's global setting. Masks

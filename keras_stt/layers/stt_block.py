@@ -63,7 +63,7 @@ class STTBlock(GridLayer):
             gets channels last in either case. Defaults to `None`: channels last,
             whatever Keras's global setting.
         **kwargs: `name`, `trainable`, `dtype` of `keras.layers.Layer`. If `dtype` is
-            given, it also applies to a mixer that was made without one.
+            given, it also applies to a mixer and a cross-attention made without one.
 
     Call arguments:
         inputs: Tensor of shape `(B, n_1, …, n_M, C)`.

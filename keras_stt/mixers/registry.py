@@ -159,16 +159,16 @@ MIXERS: dict[str, Mixer] = {
         lambda width, heads: Shift(name="mixer"),
     ),
 }
-"""Every mixer that `keras-stt` knows; models take these names too."""
+"""Every mixer that can be compared, by the name that models take, too."""
 
 
 @export
 def multiply_adds(layer: keras.layers.Layer, input_shape: Shape) -> int:
     """Counts the multiply-adds of a mixer for one example, forward.
 
-    Matrix products and convolutions count; means, softmaxes and other element-wise
-    work do not, for any mixer. The count follows from the layer's configuration, so
-    the layer need not be built.
+    Matrix products, convolutions and pooling windows count; means over the grid,
+    softmaxes and other element-wise work do not, for any mixer. The count follows from
+    the layer's configuration, so the layer need not be built.
 
     Args:
         layer: A mixer with a method `multiply_adds(input_shape)`, or

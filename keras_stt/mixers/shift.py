@@ -46,7 +46,7 @@ class Shift(GridMixer):
         window = arguments.positive_integer("window", window)
         if window % 2 == 0:
             raise ValueError(
-                "`window` must be odd, for the window to have a center. "
+                "`window` must be odd, for the window to have a centre. "
                 f"Received: window={window}"
             )
         self.window = window

@@ -52,7 +52,7 @@ class ImageCaptioner(CheckedInputs, keras.Model):
     The encoder is that of `image_classifier`: stem, position embedding, blocks on the
     grid. The decoder embeds the tokens so far; each of its blocks mixes them causally
     (STT with one mode, or MultiHeadAttention), reads the grid by cross-attention, and
-    ends in an MLP. The grid is never flattened but in the `"mha"` mixers.
+    ends in an MLP. Between blocks, the grid stays a grid.
 
     Tokens are numbers: 0 is padding, 1 an unknown word, 2 the start of a text, 3 its
     end, and from 4 on the words of the vocabulary, which is saved with the model.
@@ -258,7 +258,7 @@ class ImageCaptioner(CheckedInputs, keras.Model):
             max_length: The longest caption, in words. Defaults to that of the model,
                 which it may not exceed.
             beam_size: Number of texts that are kept in each step; 1 is greedy.
-            length_penalty: Of the finished texts, the one with the greatest
+            length_penalty: Of all texts at the end, the one with the greatest
                 `log probability / length^length_penalty` is returned, where the length
                 includes the end token. Has no effect with `beam_size=1`.
             batch_size: Largest number of images per step.

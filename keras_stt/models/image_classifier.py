@@ -37,7 +37,7 @@ def image_classifier(
 
     Stem to a grid of `width` channels, `PositionEmbedding`, `depth` blocks
     (`STTBlock`), layer normalisation, mean over the grid, dense layer to the logits.
-    The grid is never flattened.
+    Between blocks the grid stays a grid; some mixers, such as `"mha"`, flatten it.
 
     Args:
         input_shape: Shape of an image, `(height, width, channels)`.

@@ -44,7 +44,7 @@ def encode(
     arguments are those of `keras_stt.models.image_classifier`.
 
     Returns:
-        Symbolic features, `(B, rows, columns, width)`. The grid is never flattened.
+        Symbolic features, `(B, rows, columns, width)`.
 
     Raises:
         ValueError: For an unknown mixer or stem, or a grid that does not fit.

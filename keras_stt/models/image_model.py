@@ -173,8 +173,8 @@ class ImageModel(CheckedInputs, keras.Model):
 
     Integer images must be in 0 … 255, and are divided by 255; float images must be in
     [0, 1]. This rule applies to every call, including `fit`, `evaluate` and `predict`.
-    A NumPy array raises an error if its first images have values above 2 (after the
-    division). If such values come from elsewhere (a data set, another model around this
+    A NumPy array raises an error if its first images have floats beyond ±2 or integers
+    above 255. If such values come from elsewhere (a data set, another model around this
     one), the outputs for that image are NaN. If they are in the first batch of a
     model's first `fit`, it stops with an error and leaves the model unchanged.
 
@@ -248,7 +248,7 @@ def in_unit_range(images: Tensor) -> Tensor:
 
 
 def check_units(name: str, images: Any, count: int | None = 64) -> None:
-    """Raises a `ValueError` for floats outside [0, 1] and integers above 255.
+    """Raises a `ValueError` for floats beyond ±2 and integers beyond ±255.
 
     Only NumPy arrays are checked: the values of a tensor may not be known yet, and
     waiting for them would slow training down.

@@ -24,7 +24,7 @@ class DotProduct(Synthesizer):
 
     Args:
         key_dim: The size `d` of a head's queries and keys. Defaults to the number of
-            channels divided by the number of heads.
+            channels divided by the number of heads, and to 1 at least.
         **kwargs: As in `Synthesizer`.
 
     Reference:

@@ -158,7 +158,7 @@ class Synthesizer(Composite):
         if size is None:
             raise ValueError(
                 f"{type(self).__name__} has weights tied to the size of axis "
-                f"{self.axis}, so that size must be known when it is built: give it in "
+                f"{self.axis}, which must be known when the layer is built: give it in "
                 "`keras.Input`, or use the synthesizer 'gaussian' or 'dot_product', "
                 "which work at any size. "
                 f"Received: input_shape={tuple(input_shape)}"

@@ -8,7 +8,7 @@
     command      the command line that made it
     backend      "tensorflow", "jax" or "torch"
     versions     {package: version}, "python" among them
-    device       {"kind": "cpu" | "gpu", "name", "count", "system"}
+    device       {"kind": "cpu" | "gpu" | "tpu", "name", "count", "system"}
     dataset      {"name", "version", "train_images", "validation_images",
                   "test_images", "image_shape"}, and of images with labels
                   "class_names", of captions "words"
