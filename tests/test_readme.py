@@ -108,6 +108,10 @@ QUOTED = [
         (page, source, "stt-depthwise-synthesized", "depthwise-conv-5", words)
         for page, source, words in (
             (
+                *2 * ("cifar10_convolution_depthwise",),
+                r"is ([\d.]+) points above the 5×5",
+            ),
+            (
                 *("docs/choosing.md", "cifar10_depthwise"),
                 r"MultiHeadAttention, ([\d.]+) above the best convolution",
             ),
