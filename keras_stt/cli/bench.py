@@ -63,9 +63,9 @@ def bench(
     If it is stopped, run the same command to resume it with the next grid.
     """
     check_backend(options.backend, arguments)
-    check_installed(compare=BENCH_PACKAGES)
-    if suite.suite and settings != BenchSettings():
-        raise UserError("`suite` has settings of its own. Received: others beside it")
+    check_installed(bench=BENCH_PACKAGES)
+    if suite.suite:
+        _check_alone(arguments)
     if suite.suite and suite.dry_run:
         print(_plan(suite.suite))
         return
@@ -94,6 +94,18 @@ def bench(
         results = benchmark.run()
     print(terminal_table(results))
     print(f"\nFiles: {benchmark.folder}")
+
+
+def _check_alone(arguments: list[str]) -> None:
+    """Raises a `UserError` for options that a suite sets itself."""
+    known = ("--suite", "--dry-run", "--output", "--backend", "--quiet")
+    given = [text.split("=")[0] for text in arguments if text.startswith("--")]
+    others = [name for name in given if name not in known]
+    if others:
+        raise UserError(
+            "`suite` has settings of its own, so others must be left out. "
+            f"Received: {' '.join(others)}"
+        )
 
 
 def _plan(suite: str) -> str:

@@ -137,7 +137,7 @@ def test_a_dry_run_lists_what_the_suite_will_do(tmp_path, capsys, monkeypatch):
     ("options", "named"),
     [
         (["--dry-run"], "--dry-run"),
-        (["--suite", "gpu", "--channels", "8"], "--suite"),
+        (["--suite", "gpu", "--channels", "64"], "--channels"),
         (["--suite", "tpu"], "--suite"),
         (["--memory", "0"], "--memory"),
         (["--profile", "mha", "--mixers", "none"], "--profile"),

@@ -32,7 +32,8 @@ and a row has
                                 not be compiled or run; the others count. Older files
                                 do not have it
     profile                     of the row that `settings.profile` names: the largest
-                                items of a training step, [{"name", "ms"}, …], or null
+                                items of a training step, [{"name", "ms"}, …], or null;
+                                `profile_error` says why there are none
     error                       null, or why it could not be run
 
 A row has a smaller batch than the others where its layer needs more memory than
@@ -78,6 +79,9 @@ class Bench:
         command: The command line, for the record.
         progress: Whether to show progress bars.
 
+    Attributes:
+        longest: The seconds that the longest grid took so far.
+
     Raises:
         UserError: If the folder holds something else. Nothing has been written then.
     """
@@ -93,6 +97,7 @@ class Bench:
         self.settings = settings
         self.folder = folder
         self.progress = progress
+        self.longest = 0.0
         self._results: dict[str, Any] = json.loads(
             json.dumps(
                 {
@@ -122,8 +127,8 @@ class Bench:
         from `results.json`, in an environment that has it.
 
         Args:
-            end: No grid is begun that would not be finished by then, as the longest so
-                far tells; in seconds of `time.monotonic`.
+            end: No grid is begun that would end later if it took as long as the
+                longest so far; in seconds of `time.monotonic`.
 
         Returns:
             The results, as in `results.json`.
@@ -133,17 +138,16 @@ class Bench:
         rows = self._results["rows"]
         done = {tuple(row["grid"]) for row in rows}
         rounds = self.settings.rounds
-        longest = 0.0
         if self.settings.limits and "limits" not in self._results:
             self._results["limits"] = measure_limits(self.settings.dtype)
         for number, (grid, batch) in enumerate(rounds, 1):
             if grid not in done:
                 began = time.monotonic()
-                if began + longest > end:
+                if began + self.longest > end:
                     return self._results
                 rows += measure_grid(self.settings, grid, batch, self.progress)
                 self._write()
-                longest = max(longest, time.monotonic() - began)
+                self.longest = max(self.longest, time.monotonic() - began)
                 if self.progress:
                     print(
                         f"[{number}/{len(rounds)}] {grid[0]}×{grid[1]}: measured "

@@ -86,7 +86,7 @@ def growth(results: Results, quantities: list[str]) -> Figure | None:
 def bars(results: Results) -> Figure | None:
     """Times on one grid, the fastest training step first."""
     rows = [row for row in results["rows"] if row["training_ms"]]
-    rows.sort(key=lambda row: row["training_ms"])
+    rows.sort(key=lambda row: row["training_ms"] / row["batch"])
     if not rows:
         return None
     with matplotlib.rc_context(STYLE):
@@ -94,12 +94,12 @@ def bars(results: Results) -> Figure | None:
         figure, panels = side_by_side(names, [1, 1], 0.24)
         for axes, quantity in zip(panels, ("forward_ms", "training_ms"), strict=True):
             for y, row in enumerate(rows):
-                time = row[quantity] or 0.0
+                time = (row[quantity] or 0.0) / row["batch"]
                 text = f" {time:.3g}" if time else " –"
                 axes.barh(y, time, 0.6, color=COLORS[row["mixer"]].color)
                 axes.text(time, y, text, va="center_baseline", size=8)
             axes.set_xlim(0, axes.dataLim.xmax * 1.25)
-            axes.set(title=_TITLES[quantity][0], xlabel="ms per batch, median")
+            axes.set(title=_TITLES[quantity][0], xlabel="ms per example, median")
         return figure
 
 

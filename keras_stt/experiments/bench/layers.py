@@ -8,10 +8,11 @@ import keras
 
 from keras_stt.experiments.measures.device import accelerator
 from keras_stt.mixers import MIXERS, Mixer, SelfAttention
+from keras_stt.typing import Tensor
 
 
 class _Unfused(SelfAttention):
-    """MultiHeadAttention for which Keras is told not to use flash attention."""
+    """MultiHeadAttention that stores its scores, whatever else the backend offers."""
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
         # `None`: Keras decides.
@@ -22,6 +23,23 @@ class _Unfused(SelfAttention):
         finally:
             if enabled is not False:
                 keras.config.enable_flash_attention()
+
+    def call(
+        self,
+        inputs: Tensor,
+        mask: Tensor | None = None,
+        use_causal_mask: bool = False,
+        return_attention_scores: bool = False,
+        training: bool | None = None,
+    ) -> Tensor:
+        options = (mask, use_causal_mask, return_attention_scores, training)
+        if keras.backend.backend() != "torch":
+            return super().call(inputs, *options)
+        # Otherwise PyTorch chooses a fused kernel on its own.
+        from torch.nn.attention import SDPBackend, sdpa_kernel
+
+        with sdpa_kernel(SDPBackend.MATH):
+            return super().call(inputs, *options)
 
 
 #: What can be measured, by name.
@@ -54,10 +72,18 @@ def step_bytes(name: str, shape: tuple[int, ...], num_heads: int, dtype: str) ->
     """
     batch, *grid, _ = shape
     scores = 0
-    # Flash attention, which GPUs have in half precision, stores no scores.
-    if not (name == "mha" and dtype != "float32" and accelerator()):
+    if not (name in ("mha", "axial-mha") and _fused(dtype)):
         scores = fast_growing_elements(name, (grid[0], grid[1]), num_heads, batch)
     return itemsize(dtype) * (HELD * scores + HELD_INPUTS * math.prod(shape))
+
+
+def _fused(dtype: str) -> bool:
+    """Whether the backend has an attention for this device that stores no scores."""
+    if accelerator().get("kind") != "gpu":
+        return False
+    # TensorFlow has none, and cuDNN's, which JAX calls, takes half precision only.
+    backend = keras.backend.backend()
+    return backend == "torch" or (backend == "jax" and dtype != "float32")
 
 
 def fitting_batch(
@@ -77,7 +103,9 @@ def fitting_batch(
     """
     batch, *rest = shape
     while memory is not None and batch:
-        if step_bytes(name, (batch, *rest), num_heads, dtype) <= memory:
+        needed = step_bytes(name, (batch, *rest), num_heads, dtype)
+        # Kernels count elements in 32 bits; depthwise STT holds two terms.
+        if needed <= memory and 2 * batch * math.prod(rest) < 2**31:
             break
         batch //= 2
     return batch

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import statistics
 import time
 from collections.abc import Callable, Sequence
@@ -64,13 +65,12 @@ def measure_grid(
 
     names = dict.fromkeys([FLOOR, *map(floor_of, settings.mixers), *settings.mixers])
     rows = {name: _row(settings, name, (batch, *grid)) for name in names}
-    tensors = {
-        size: [
-            noise_tensors(settings.dtype, seed)(size, *grid, settings.channels)
-            for seed in (0, 1)
-        ]
-        for size in {row["batch"] for row in rows.values() if not row["error"]}
-    }
+
+    @functools.cache
+    def inputs(size: int) -> list[Tensor]:
+        shape = (size, *grid, settings.channels)
+        return [noise_tensors(settings.dtype, seed)(*shape) for seed in (0, 1)]
+
     steps: dict[str, dict[str, Step]] = {kind: {} for kind in KINDS}
     bar = tqdm(
         rows,
@@ -82,7 +82,7 @@ def measure_grid(
     for name in bar:
         row = rows[name]
         if not row["error"]:
-            for kind, step in _compiled(settings, row, tensors[row["batch"]]).items():
+            for kind, step in _compiled(settings, row, inputs).items():
                 steps[kind][name] = step
     for kind in KINDS:
         _time(kind, steps[kind], rows, settings.seconds, progress)
@@ -92,10 +92,18 @@ def measure_grid(
             planned = step.planned_bytes
             rows[name]["peak_bytes"] = planned or peak_step_bytes(step.run, repeats=3)
     if settings.profile in steps["training"] and grid == settings.profiled_grid:
-        rows[settings.profile]["profile"] = largest_items(
-            steps["training"][settings.profile].run
-        )
+        _profile(rows[settings.profile], steps["training"][settings.profile])
     return list(rows.values())
+
+
+def _profile(row: Row, step: Step) -> None:
+    """Writes the largest items of a step into its row, or why there are none."""
+    if row["error"] is None:
+        try:
+            row["profile"] = largest_items(step.run)
+        # Profilers need more of a machine than the step does.
+        except Exception as error:
+            row["profile"], row["profile_error"] = None, first_line(error)
 
 
 def _row(settings: BenchSettings, name: str, size: tuple[int, int, int]) -> Row:
@@ -127,17 +135,18 @@ def _row(settings: BenchSettings, name: str, size: tuple[int, int, int]) -> Row:
 
 
 def _compiled(
-    settings: BenchSettings, row: Row, tensors: Sequence[Tensor]
+    settings: BenchSettings, row: Row, inputs: Callable[[int], Sequence[Tensor]]
 ) -> dict[str, Step]:
     """Forward and training step of a contender in their fastest forms.
 
-    The row records what failed.
+    `inputs` gives input and gradient for a batch. The row records what failed.
     """
     forms = settings.forms or [
         form for form in FORMS[keras.backend.backend()] if form != "eager"
     ]
     found = {}
     try:
+        tensors = inputs(row["batch"])
         for kind, program in _programs(settings, row, tensors).items():
             step = found[kind] = _fastest(program, forms, row["failed_forms"])
             row[f"{kind}_form"] = step.form

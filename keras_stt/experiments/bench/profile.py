@@ -51,7 +51,12 @@ def _jax_totals(run: Callable[[], object], calls: int) -> dict[str, float]:
         (file,) = Path(folder).rglob("perfetto_trace.json.gz")
         content = json.loads(gzip.decompress(file.read_bytes()))
     events = content["traceEvents"] if isinstance(content, dict) else content
-    # Lines of a GPU are its streams; on a CPU, XLA's operations say what they are.
+    return totals_of(events)
+
+
+def totals_of(events: list[dict[str, Any]]) -> dict[str, float]:
+    """Microseconds by name, of the events of a trace."""
+    # A GPU's kernels are on its streams; on a CPU, XLA's operations say what they are.
     streams = {
         (event["pid"], event.get("tid"))
         for event in events
@@ -71,6 +76,7 @@ def _jax_totals(run: Callable[[], object], calls: int) -> dict[str, float]:
 def _torch_totals(run: Callable[[], object], calls: int) -> dict[str, float]:
     """Microseconds by the name of PyTorch's operations, or of the GPU's kernels."""
     import torch
+    from torch.autograd import DeviceType
     from torch.profiler import ProfilerActivity, profile
 
     gpu = torch.cuda.is_available()
@@ -78,7 +84,12 @@ def _torch_totals(run: Callable[[], object], calls: int) -> dict[str, float]:
     with profile(activities=activities) as recorded:
         for _ in range(calls):
             run()
+    found = recorded.key_averages()
+    if not gpu:
+        return {each.key: each.self_cpu_time_total for each in found}
+    # An operation has the time of its kernels, which are listed themselves.
     return {
-        each.key: each.self_device_time_total if gpu else each.self_cpu_time_total
-        for each in recorded.key_averages()
+        each.key: each.self_device_time_total
+        for each in found
+        if each.device_type != DeviceType.CPU and not each.is_user_annotation
     }

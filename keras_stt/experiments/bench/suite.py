@@ -8,39 +8,62 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import keras
+
 from keras_stt.experiments.bench.bench import Bench
 from keras_stt.experiments.bench.floor import floor_of
 from keras_stt.experiments.bench.layers import fitting_batch, step_bytes
 from keras_stt.experiments.bench.settings import BenchSettings, Dtype
 from keras_stt.experiments.bench.trial import device_bytes
+from keras_stt.experiments.files import read_json
 from keras_stt.experiments.options import grid_text
 
-#: Share of the device's memory that a step may take, by its estimate.
-_USED = 0.6
+#: Share of the device's memory that a step may take, by its estimate. The inputs, and
+#: what the floors need, are held beside it: about as much again.
+_USED = 0.45
 
-_GPU = BenchSettings(
-    grids=((14, 14), (32, 32), (64, 64), (128, 128), (256, 256)),
-    channels=256,
-    num_heads=8,
-    batches=(64,),
-    mixers=(
-        *("stt-dense", "stt-random", "stt-depthwise", "stt-depthwise-synthesized"),
-        *("mha", "mha-unfused", "axial-mha", "depthwise-conv", "mlp-mixer", "none"),
-    ),
-    limits=True,
-    profile="stt-dense",
-    seconds=4.0,
-)
 #: Settings by name of the suite; the dtypes and the memory come on top.
-SUITES: dict[str, BenchSettings] = {"gpu": _GPU}
+SUITES = {
+    "gpu": BenchSettings(
+        grids=((14, 14), (32, 32), (64, 64), (128, 128), (256, 256)),
+        channels=256,
+        num_heads=8,
+        batches=(64,),
+        mixers=(
+            *("stt-dense", "stt-random", "stt-depthwise", "stt-depthwise-synthesized"),
+            *("mha", "mha-unfused", "axial-mha", "depthwise-conv", "mlp-mixer", "none"),
+        ),
+        limits=True,
+        profile="stt-dense",
+        seconds=4.0,
+    )
+}
 DTYPES: tuple[Dtype, ...] = ("bfloat16", "float32")
 
 
-def settings_of(suite: BenchSettings) -> dict[str, BenchSettings]:
-    """The settings of a suite's benchmarks on this device, by dtype."""
-    memory = device_bytes()
-    limit = None if memory is None else round(_USED * memory / 2**30, 1)
-    return {dtype: replace(suite, dtype=dtype, memory=limit) for dtype in DTYPES}
+def settings_of(
+    suite: BenchSettings, folder: Path | None = None
+) -> dict[str, BenchSettings]:
+    """The settings of a suite's benchmarks on this device, by dtype.
+
+    Args:
+        suite: A value of `SUITES`.
+        folder: The output folder. A benchmark that it holds keeps its memory, since
+            what a computer has available changes from one minute to the next.
+    """
+    available = device_bytes()
+    memory = None if available is None else round(_USED * available / 2**30, 1)
+    # A step takes Inductor ten seconds and more to compile: minutes for each grid.
+    forms = ("traced",) if keras.backend.backend() == "torch" else None
+    found: dict[str, BenchSettings] = {}
+    for dtype in DTYPES:
+        record = folder and folder / dtype / "experiment.json"
+        if record and record.exists():
+            memory = read_json(record)["settings"]["memory"]
+        found[dtype] = replace(
+            suite, dtype=dtype, memory=memory, forms=suite.forms or forms
+        )
+    return found
 
 
 def plan(suite: BenchSettings) -> list[dict[str, Any]]:
@@ -86,18 +109,19 @@ def run_suite(
         folder: The output folder; `bfloat16` and `float32` inside are benchmarks.
         command: The command line, for the record.
         progress: Whether to show progress bars.
-        minutes: No grid is begun that would not be finished by then, as the longest so
-            far tells. The same command resumes.
+        minutes: No grid is begun that would end later if it took as long as the
+            longest so far. The same command resumes.
 
     Returns:
         The results of each benchmark; of those that were not finished, what there is.
     """
     end = time.monotonic() + 60 * minutes
-    found = []
-    for dtype, settings in settings_of(suite).items():
+    found, longest = [], 0.0
+    for dtype, settings in settings_of(suite, folder).items():
         bench = Bench(settings, folder / dtype, command, progress)
-        found.append(bench.run(end))
-    if progress and not all(results["finished"] for results in found):
+        found.append(bench.run(end - longest))
+        longest = max(longest, bench.longest)
+    if not all(results["finished"] for results in found):
         print(
             f"Stopped after {minutes:g} minutes. Run the same command to go on.",
             file=sys.stderr,

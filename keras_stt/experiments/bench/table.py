@@ -125,10 +125,10 @@ def _limits(results: Results) -> list[str]:
     if limits := results.get("limits"):
         lines.append(
             "The limit is the time for the products at the rate of a large matrix "
-            f"product ({limits['multiply_adds_per_second'] / 1e12:.3g} T/s here), or "
-            "for moving input and output once at the bandwidth of a large copy "
-            f"({limits['bytes_per_second'] / 1e9:,.3g} GB/s), whichever is longer; in "
-            "training three times the products, and gradients are moved, too."
+            f"product ({limits['multiply_adds_per_second'] / 1e12:.3g} T "
+            "multiply-adds/s), or for moving input and output once at the bandwidth of "
+            f"a large copy ({limits['bytes_per_second'] / 1e9:,.3g} GB/s), whichever is "
+            "longer; in training three times the products, and gradients are moved, too."
         )
     if any(
         len({row["batch"] for row in rows}) > 1 for rows in by_grid(results).values()
@@ -138,6 +138,8 @@ def _limits(results: Results) -> list[str]:
             "are per example."
         )
     for row in results["rows"]:
+        if row.get("profile_error"):
+            lines.append(f"{_where(row)}: no profile: {row['profile_error']}.")
         if row.get("profile"):
             items = ", ".join(
                 f"{item['name']} {_number(item['ms'])}" for item in row["profile"]

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import keras
 
+from keras_stt.experiments.measures.device import accelerator
 from keras_stt.experiments.measures.memory import proc_bytes
 
 #: What a training step that may need more memory than there is may take.
@@ -27,20 +28,26 @@ def available_bytes() -> int | None:
 
 
 def device_bytes() -> int | None:
-    """Memory of the accelerator, or available memory; None where nobody can tell."""
+    """Memory of the accelerator, on a CPU what is available; None if not known."""
+    if not accelerator():
+        return available_bytes()
     backend = keras.backend.backend()
     if backend == "jax":
         import jax
 
-        stats = jax.local_devices()[0].memory_stats() or {}
-        if limit := stats.get("bytes_limit"):
-            return int(limit)
-    elif backend == "torch":
+        return (jax.local_devices()[0].memory_stats() or {}).get("bytes_limit")
+    if backend == "torch":
         import torch
 
-        if torch.cuda.is_available():
-            return int(torch.cuda.mem_get_info()[1])
-    return available_bytes()
+        return int(torch.cuda.mem_get_info()[1])
+    from tensorflow.python.client import device_lib
+
+    limits = [
+        device.memory_limit
+        for device in device_lib.list_local_devices()
+        if device.device_type == "GPU"
+    ]
+    return limits[0] if limits else None
 
 
 def try_step(

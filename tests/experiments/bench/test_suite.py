@@ -2,10 +2,15 @@
 
 import dataclasses
 import importlib.util
+import time
 
 import keras
+import numpy as np
 import pytest
 
+from keras_stt.experiments.bench import bench as bench_module
+from keras_stt.experiments.bench import layers as layers_module
+from keras_stt.experiments.bench import measure
 from keras_stt.experiments.bench import suite as suite_module
 from keras_stt.experiments.bench.bench import Bench
 from keras_stt.experiments.bench.layers import (
@@ -15,6 +20,7 @@ from keras_stt.experiments.bench.layers import (
     step_bytes,
 )
 from keras_stt.experiments.bench.limits import least_ms
+from keras_stt.experiments.bench.profile import totals_of
 from keras_stt.experiments.bench.settings import BenchSettings
 from keras_stt.experiments.bench.suite import SUITES, plan, run_suite
 from keras_stt.experiments.bench.table import markdown_table
@@ -75,14 +81,27 @@ def test_what_fits_into_the_memory():
         assert fitting_batch("mha", shape, 4, "float16", memory) == batch
 
 
-def test_flash_attention_needs_no_memory_for_scores(monkeypatch):
-    import keras_stt.experiments.bench.layers as layers
+@pytest.mark.parametrize("kind", ["gpu", "tpu"])
+def test_fused_attention_needs_no_memory_for_scores(monkeypatch, kind):
+    monkeypatch.setattr(layers_module, "accelerator", lambda: {"kind": kind})
+    shape, inputs = (1, 8, 8, 4), 16 * 256
+    fused = {
+        ("jax", "bfloat16"),
+        ("torch", "bfloat16"),
+        ("torch", "float32"),
+    }
+    for dtype, size in (("bfloat16", 2), ("float32", 4)):
+        expected = kind == "gpu" and (keras.backend.backend(), dtype) in fused
+        for name in ("mha", "axial-mha"):
+            assert (step_bytes(name, shape, 2, dtype) == size * inputs) is expected
+        assert step_bytes("mha-unfused", shape, 2, dtype) > size * inputs
 
-    monkeypatch.setattr(layers, "accelerator", lambda: {"kind": "gpu"})
-    shape = (1, 8, 8, 4)
-    assert step_bytes("mha", shape, 2, "bfloat16") == 2 * 16 * 256
-    assert step_bytes("mha", shape, 2, "float32") > 4 * 16 * 256
-    assert step_bytes("mha-unfused", shape, 2, "bfloat16") > 2 * 16 * 256
+
+def test_no_tensor_has_more_elements_than_32_bits_count():
+    # Two terms of 64 examples would have 2³¹ elements.
+    shape = (64, 256, 256, 256)
+    assert fitting_batch("none", shape, 8, "bfloat16", 1e15) == 32
+    assert fitting_batch("none", shape, 8, "bfloat16", None) == 64
 
 
 def test_the_plan_names_smaller_batches(monkeypatch):
@@ -90,23 +109,107 @@ def test_the_plan_names_smaller_batches(monkeypatch):
     rows = {(r["dtype"], r["grid"], r["mixer"]): r for r in plan(SUITES["gpu"])}
     assert len(rows) == 2 * 5 * 12
     row = rows["float32", "14x14", "mha-unfused"]
-    # 0.6 GiB for 6 matrices of 196² in 8 heads and 16 tensors of 196 × 256.
+    # 0.45 GiB for 6 matrices of 196² in 8 heads and 16 tensors of 196 × 256.
     one = 4 * (6 * 8 * 196**2 + 16 * 196 * 256)
-    assert row["batch"] == max(b for b in (1, 2, 4, 8, 16, 32, 64) if b * one < 0.6e9)
+    limit = round(0.45, 1) * 2**30
+    assert row["batch"] == max(b for b in (1, 2, 4, 8, 16, 32, 64) if b * one < limit)
     assert row["gib"] == pytest.approx(row["batch"] * one / 2**30)
     row = rows["float32", "256x256", "mha-unfused"]
     assert row["batch"] == 0
     assert row["gib"] > 100
 
 
-def test_no_grid_is_begun_that_would_end_too_late(tmp_path, capsys):
-    found = run_suite(TOY, tmp_path, minutes=0)
-    assert [(results["finished"], results["rows"]) for results in found] == [
-        (False, [])
-    ] * 2
+def test_no_grid_is_begun_that_would_end_too_late(tmp_path, capsys, monkeypatch):
+    now, memory = [0.0], [2.0**34]
+    begun = []
+
+    def measure(settings, grid, batch, progress):
+        """A grid takes three minutes."""
+        begun.append((settings.dtype, grid))
+        now[0] += 180
+        return [{"grid": list(grid)}]
+
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(bench_module, "measure_grid", measure)
+    monkeypatch.setattr(suite_module, "device_bytes", lambda: memory[0])
+    monkeypatch.setattr(bench_module, "measure_limits", lambda dtype: {})
+    monkeypatch.setattr(
+        "keras_stt.experiments.bench.table.markdown_table", lambda results: ""
+    )
+    monkeypatch.setattr(
+        "keras_stt.experiments.bench.figures.write_figures", lambda *args: None
+    )
+    found = run_suite(TOY, tmp_path, progress=False, minutes=10)
+    # A fourth one would end after twelve minutes.
+    assert begun == [
+        *(("bfloat16", grid) for grid in TOY.grids),
+        ("float32", TOY.grids[0]),
+    ]
+    assert [results["finished"] for results in found] == [True, False]
     assert "Run the same command" in capsys.readouterr().err
-    (results, _) = run_suite(TOY, tmp_path, progress=False)
-    assert results["finished"]
+    # Less memory is available now; what is there is resumed all the same.
+    memory[0] = 2.0**33
+    found = run_suite(TOY, tmp_path, progress=False, minutes=10)
+    assert begun[3:] == [("float32", TOY.grids[1])]
+    assert [results["finished"] for results in found] == [True, True]
+
+
+def test_a_profiler_that_fails_costs_the_profile_alone(tmp_path, monkeypatch):
+    def largest_items(run):
+        raise RuntimeError("no permission to count\nmore")
+
+    monkeypatch.setattr(measure, "largest_items", largest_items)
+    settings = dataclasses.replace(TOY, grids=((2, 2),), limits=False)
+    results = Bench(settings, tmp_path, progress=False).run()
+    (row,) = (row for row in results["rows"] if "profile" in row)
+    assert (row["mixer"], row["profile"], row["error"]) == ("stt-dense", None, None)
+    assert row["training_ms"] > 0
+    assert "stt-dense at 2×2: no profile: no permission to count." in markdown_table(
+        results
+    )
+
+
+def test_inputs_that_do_not_fit_are_errors_of_their_rows(tmp_path, monkeypatch):
+    def noise_tensors(dtype, seed=0):
+        raise MemoryError("out of memory")
+
+    monkeypatch.setattr(measure, "noise_tensors", noise_tensors)
+    settings = dataclasses.replace(TOY, grids=((2, 2),), limits=False, profile=None)
+    rows = Bench(settings, tmp_path, progress=False).run()["rows"]
+    assert {row["error"] for row in rows} == {"out of memory"}
+
+
+def test_kernels_of_a_gpu_are_those_on_its_streams():
+    events = [
+        {
+            "ph": "M",
+            "name": "thread_name",
+            "pid": 1,
+            "tid": 7,
+            "args": {"name": "Stream #7"},
+        },
+        {
+            "ph": "M",
+            "name": "thread_name",
+            "pid": 1,
+            "tid": 8,
+            "args": {"name": "XLA Ops"},
+        },
+        {"ph": "X", "name": "gemm", "pid": 1, "tid": 7, "dur": 3.0},
+        {"ph": "X", "name": "gemm", "pid": 1, "tid": 7, "dur": 2.0},
+        {
+            "ph": "X",
+            "name": "fusion",
+            "pid": 1,
+            "tid": 8,
+            "dur": 5.0,
+            "args": {"hlo_op": "f"},
+        },
+        {"ph": "X", "name": "host", "pid": 2, "tid": 7, "dur": 9.0},
+    ]
+    assert totals_of(events) == {"gemm": 5.0}
+    # Without a stream: what says which of XLA's operations it is.
+    assert totals_of(events[1:]) == {"fusion": 5.0}
 
 
 def test_pictures_can_wait(tmp_path, monkeypatch):
@@ -155,20 +258,21 @@ def test_a_layer_with_a_smaller_batch(tmp_path):
 
 def test_a_layer_for_which_there_is_no_memory(tmp_path):
     settings = BenchSettings(
-        grids=((4, 4),),
+        grids=((8, 8),),
         channels=4,
+        batches=(8,),
         mixers=("mha-unfused",),
         forms=(FORM,),
         seconds=0.01,
-        memory=step_bytes("floor", (8, 4, 4, 4), 4, "float32") / 2**30,
+        memory=step_bytes("floor", (2, 8, 8, 4), 4, "float32") / 2**30,
     )
-    settings = dataclasses.replace(settings, batches=(8,))
-    rows = Bench(settings, tmp_path, progress=False).run()["rows"]
-    by_name = {row["mixer"]: row for row in rows}
-    assert by_name["floor"]["error"] is None
-    if by_name["mha-unfused"]["batch"] == 0:
-        assert "GiB" in by_name["mha-unfused"]["error"]
-        assert by_name["mha-unfused"]["training_ms"] is None
+    results = Bench(settings, tmp_path, progress=False).run()
+    floor, attention = results["rows"]
+    assert (floor["batch"], floor["error"]) == (2, None)
+    assert attention["batch"] == 0
+    assert "GiB" in attention["error"]
+    assert attention["training_ms"] is None
+    assert "mha-unfused at 8×8: needs more than" in markdown_table(results)
 
 
 def test_the_least_time():
@@ -194,4 +298,11 @@ def test_attention_without_flash(enabled):
     finally:
         if before is not False:
             keras.config.enable_flash_attention()
+    fused = build_layer("mha", (1, 2, 3, 8), 2, "float32")
+    fused.set_weights(layer.get_weights())
+    inputs = np.random.default_rng(0).normal(size=(1, 2, 3, 8)).astype("float32")
+    first, second = (
+        keras.ops.convert_to_numpy(each(inputs)) for each in (layer, fused)
+    )
+    np.testing.assert_allclose(first, second, rtol=1e-4, atol=1e-5)
     assert set(CONTENDERS) >= {"mha", "mha-unfused", "stt-dense"}
