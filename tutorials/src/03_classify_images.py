@@ -262,7 +262,8 @@ plt.show()
 
 # %% [markdown]
 # `none` stays at 50 %, as it must. Full attention gets to 100 % soon. Both kinds of STT learn,
-# and then *stay where they are*: most often at 80 or 90 %. Longer training gets some runs to
+# and then *stay where they are*: in training most often at 80 or 90 %, on test images at that or
+# some points below. Longer training gets some runs to
 # 100 %, but not all. That is a repeatable difference: **a question whose answer is a
 # comparison is where dot products are at home**. Let us see what STT has learned instead.
 #
@@ -455,7 +456,7 @@ with plt.rc_context(plots.STYLE):
 # %% [markdown]
 # Left, the accuracies from zero, for scale. Right, each dot is one seed. On photographs the
 # order is turned around: full attention is little better than no mixing at all. Depthwise STT
-# and the convolutions are ten points ahead of it, and close to each other.
+# and the convolutions are eight to ten points ahead of it.
 #
 # ### Exercise 3: is the difference real? ★★
 #

@@ -432,7 +432,7 @@ plt.show()
 # Each dot is a seed. Two questions, two answers. *Which model is best on disturbed images?*
 # Depthwise STT, in the upper picture, up to noise of 0.1 and for the small gradient step. *Which
 # loses least?* Under strong noise MultiHeadAttention, which has the least to lose; the 5×5
-# convolution keeps least. Under the step they are level, within the spread of five seeds.
+# convolution keeps least. Under the step all but `none` are level, within the spread.
 #
 # STT with Dense was compared before, in three seeds (`docs/results/cifar10`): it keeps more than
 # MultiHeadAttention under noise and under the step. But on `scenes`
@@ -460,7 +460,7 @@ with plt.rc_context(plots.STYLE):
     display(robustness.figure(full, families["attacks"]))
 
 # %% [markdown]
-# Depthwise STT and the convolution change places from row to row; both are ahead of
+# Depthwise STT is level with the convolution or ahead of it; both are ahead of
 # attention, but not under blur, fog and elastic transforms. Twenty steps of PGD at 4/255 leave nothing of any model: the single
 # step above was the weak attack that it is said to be. And the attack *without* gradients does
 # less harm than PGD to each of them (the table in `docs/results/cifar10_robustness`): no model
@@ -495,7 +495,7 @@ with plt.rc_context(plots.STYLE):
 #
 # <details><summary>Answers</summary>
 #
-# 1. So that both models see the same images, and the curves can be made again.
+# 1. So that all models see the same images, and the curves can be made again.
 # 2. It moves every pixel as far as allowed, however small its gradient is.
 # 3. It has nothing to lose: `kept` divides by zero, and rightly so. Negative: it is worse than
 #    guessing, as an attack can make it.

@@ -517,8 +517,9 @@ for mine in ("stt-relative", "stt-guided", "depthwise-relative"):
 
 # %% [markdown]
 # Two seeds and three epochs are a *pilot*, no more. In the executed notebook (CIFAR-10) no kind
-# of STT with projections is above no mixing at all, depthwise STT is about two points above it, and
-# your distances serve it nearly as well as its Gaussians. In notebook 3, six epochs on all images
+# of STT with projections is above no mixing at all, full attention leads, and of depthwise STT
+# against no mixing the rule says "cannot tell", with your distances and with its own Gaussians. In
+# notebook 3, six epochs on all images
 # brought depthwise STT 13 points above no mixing. So short a run praises nothing, and can drop a
 # good idea, too. With two seeds the standard error itself is a guess: of two *equal* mixers, this
 # rule calls the first "better" in about one of eleven comparisons, with five seeds in one of
