@@ -126,10 +126,9 @@ def _limits(results: Results) -> list[str]:
         lines.append(
             "The limit is the time for the products at the rate of a large matrix "
             f"product ({limits['multiply_adds_per_second'] / 1e12:.3g} T "
-            "multiply-adds/s), or for moving input and output once at the bandwidth "
-            f"of a large copy ({limits['bytes_per_second'] / 1e9:,.3g} GB/s), whichever "
-            "is longer; in training three times the products, and gradients are moved, "
-            "too."
+            "multiply-adds/s), or for moving input and output once at the bandwidth of "
+            f"a large copy ({limits['bytes_per_second'] / 1e9:,.3g} GB/s), whichever "
+            "is longer; in training three times the products, and gradients moved, too."
         )
     if any(
         len({row["batch"] for row in rows}) > 1 for rows in by_grid(results).values()
